@@ -1,0 +1,415 @@
+"""One conversation: join, be elected, become the persona, greet, talk, leave.
+
+It orders the steps and holds no rules: who we are is :mod:`agent.job`'s, what is said is
+:mod:`agent.instructions`', who may speak is :mod:`agent.election`'s.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+from typing import Any, Final, Literal
+
+import aiohttp
+import structlog
+from livekit import api, rtc
+from livekit.agents import (
+    NOT_GIVEN,
+    Agent,
+    AgentSession,
+    AgentStateChangedEvent,
+    CloseEvent,
+    ConversationItemAddedEvent,
+    JobContext,
+    llm,
+    utils,
+)
+from livekit.agents.utils.participant import wait_for_participant_attribute
+from livekit.agents.voice.room_io import RoomOptions
+
+from agent import election, instructions, job, speech
+from agent.errors import CallerMissing, RoomUnreachable
+from agent.settings import AgentSettings
+from agent.speech.prepared import Prepared
+from agent.transcript import Transcript
+from personas.contract import ATTRIBUTE_BEAT
+from personas.errors import PersonaError
+from personas.model import Persona
+from personas.sources.files import FilePersonaSource
+
+log = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 10.0
+CALLER_TIMEOUT_S: Final = 60.0
+ANSWER_TIMEOUT_S: Final = 10.0  # after that a caller who never becomes active is greeted anyway
+GREETING_TIMEOUT_S: Final = 5.0  # for the first sound of a greeting that is being prepared
+LEAVE_TIMEOUT_S: Final = 2.0
+DELETE_TIMEOUT_S: Final = 5.0
+BEAT_S: Final = 2.0
+ATTRIBUTE_CALL_STATUS: Final = "sip.callStatus"
+ATTRIBUTE_NAME: Final = "persona.name"
+ATTRIBUTE_VERSION: Final = "persona.version"
+ATTRIBUTE_ORIGIN: Final = "persona.origin"
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Where the house persona and the personas of campaigns come from."""
+
+    shipped: Persona
+    files: FilePersonaSource | None = None
+
+    async def persona(self) -> Persona:
+        """Give the house persona as it is now."""
+        return await self.files.house() if self.files else self.shipped
+
+    async def by_id(self, persona_id: str | None) -> Persona | None:
+        """Read the persona file of an id, if there is one that can be used."""
+        if persona_id is None or self.files is None:
+            return None
+        try:
+            return await self.files.by_id(persona_id)
+        except PersonaError as exc:
+            log.error("persona_file.unusable", reason=exc.reason)
+            return None
+
+
+class Call:
+    """Holds one conversation in the room of one job."""
+
+    def __init__(self, ctx: JobContext, settings: AgentSettings, house: House) -> None:
+        self._ctx = ctx
+        self._settings = settings
+        self._house = house
+        self._turn = job.turn_of(ctx.job.metadata)
+        self._started = time.monotonic()
+        self._marks: dict[str, int] = {}
+        self._prepared: Prepared | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._deleting: asyncio.Task[None] | None = None
+        self._reason = ""
+        self._elected = False
+        self.transcript = Transcript(clock=time.time)
+
+    async def hold(self) -> None:
+        """Bring the conversation up to the greeting; what happens then happens on events."""
+        ctx = self._ctx
+        ctx.add_shutdown_callback(self._closed)
+        if self._turn.call_id:
+            structlog.contextvars.bind_contextvars(call_id=self._turn.call_id)
+        house = await self._house.persona()
+        named = await self._house.by_id(job.persona_id_of(ctx.job.metadata))
+
+        def read(room_metadata: str, caller_metadata: str) -> job.Brief:
+            metadata = (ctx.job.metadata, room_metadata, caller_metadata)
+            return _filled(job.read(*metadata, house=house, personas_by_id=lambda _: named))
+
+        brief = read(ctx.job.room.metadata, "")
+        parts = speech.choose(self._settings, brief)
+        self._prepared = _prepare(brief, parts)
+        self._mark("briefed")
+        try:
+            await self._join()
+            if not self._stand():
+                return
+            caller = await self._caller(brief)
+            final = read(ctx.room.metadata, caller.metadata)
+            if final != brief:
+                brief, parts = final, speech.choose(self._settings, final)
+            await self._talk(caller, brief, parts)
+        except (RoomUnreachable, CallerMissing) as exc:
+            log.warning("call.not_held", reason=exc.reason)
+            self._leave(exc.reason)
+
+    # ---- the steps ----
+
+    async def _join(self) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._ctx.connect()
+        except (TimeoutError, rtc.ConnectError) as exc:
+            raise RoomUnreachable("the room did not let us in") from exc
+        self._mark("joined")
+
+    def _stand(self) -> bool:
+        """Stand for election; whoever loses is on the way out when this returns."""
+        room = self._ctx.room
+        present = [rival for p in room.remote_participants.values() if (rival := self._rival(p))]
+        verdict = election.on_arrival(self._turn.attempt, present)
+        if isinstance(verdict, election.Leave):
+            self._give_way(verdict)
+            return False
+        self._elected = True
+        room.on("participant_connected", self._on_newcomer)
+        if verdict.remove:
+            self._spawn(self._remove(verdict.remove))
+        return True
+
+    async def _caller(self, brief: job.Brief) -> rtc.RemoteParticipant:
+        """Wait for whom we talk to: the SIP participant if there is one, else the first to come."""
+        for participant in self._ctx.room.remote_participants.values():
+            if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
+                return participant
+        if brief.phone_number:
+            log.error(
+                "dial.unsupported",
+                fix="this version does not dial: add the SIP participant before the dispatch",
+            )
+            raise CallerMissing("nobody to talk to")
+        try:
+            async with asyncio.timeout(CALLER_TIMEOUT_S):
+                return await self._ctx.wait_for_participant()
+        except TimeoutError:
+            raise CallerMissing("nobody came") from None
+        except RuntimeError:
+            raise CallerMissing("the room closed") from None
+
+    async def _talk(
+        self, caller: rtc.RemoteParticipant, brief: job.Brief, parts: speech.Speech
+    ) -> None:
+        room = self._ctx.room
+        room.on("participant_disconnected", partial(self._on_left, caller.identity))
+        if caller.identity not in room.remote_participants:
+            raise CallerMissing("the caller hung up")
+        session: AgentSession[None] = AgentSession(
+            llm=parts.mind,
+            tts=parts.mouth,
+            stt=parts.ears or NOT_GIVEN,
+            vad=parts.vad,
+            turn_handling={
+                "turn_detection": "vad" if parts.hears_audio else None,
+                "interruption": {"mode": "vad"},
+            },
+            tts_text_transforms=parts.text_transforms,
+            user_away_timeout=None,
+        )
+        session.on("conversation_item_added", self._on_item)
+        session.on("agent_state_changed", self._on_state)
+        session.on("close", self._on_session_closed)
+        self._apply(brief, parts)
+        await session.start(
+            _agent(brief),
+            room=room,
+            room_options=RoomOptions(
+                participant_identity=caller.identity,
+                audio_input=parts.hears_audio,
+                close_on_disconnect=False,
+            ),
+            session_host=False,
+            record=False,
+        )
+        self._mark("session")
+        self._spawn(self._show(brief))
+        await self._answered(caller)
+        await self._greet(session, brief)
+
+    async def _answered(self, caller: rtc.RemoteParticipant) -> None:
+        """Wait until the phone is picked up: what is said before may be lost."""
+        status = caller.attributes.get(ATTRIBUTE_CALL_STATUS)
+        if status is None or status == "active":
+            return
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await wait_for_participant_attribute(
+                    self._ctx.room,
+                    identity=caller.identity,
+                    attribute=ATTRIBUTE_CALL_STATUS,
+                    value="active",
+                )
+        except TimeoutError:
+            log.warning("call.not_active", waited_s=ANSWER_TIMEOUT_S)
+        except RuntimeError:
+            raise CallerMissing("the caller hung up") from None
+        self._mark("active")
+
+    async def _greet(self, session: AgentSession[None], brief: job.Brief) -> None:
+        if not brief.welcome_message:
+            if self._settings.force_first_message:
+                session.generate_reply(instructions="Greet the other side and say who you are.")
+            return
+        prepared = self._prepared
+        wanted = prepared is not None and prepared.text == brief.welcome_message
+        if prepared is not None and wanted and await prepared.sounds(GREETING_TIMEOUT_S):
+            session.say(brief.welcome_message, audio=prepared.frames())
+        else:
+            session.say(brief.welcome_message)
+
+    def _apply(self, brief: job.Brief, parts: speech.Speech) -> None:
+        self.transcript.persona_applied(
+            version=brief.version, origin=brief.origin, because=brief.because
+        )
+        problems = (*brief.problems, *parts.problems)
+        (log.error if problems else log.info)(
+            "persona.applied",
+            version=brief.version,
+            origin=brief.origin,
+            because=brief.because,
+            found=[f"{found.place}: {found.layout}" for found in brief.found],
+            keys={found.place: list(found.keys) for found in brief.found},
+            problems=list(problems),
+            language=parts.language.code,
+            direction=brief.direction,
+        )
+
+    async def _show(self, brief: job.Brief) -> None:
+        """Put the persona, and every 2 s a sign of life, on our participant's attributes."""
+        shown = {
+            ATTRIBUTE_NAME: brief.persona_name or "",
+            ATTRIBUTE_VERSION: brief.version,
+            ATTRIBUTE_ORIGIN: brief.origin,
+        }
+        for beat in count(1):
+            try:
+                async with asyncio.timeout(BEAT_S):
+                    await self._ctx.room.local_participant.set_attributes(
+                        {**shown, ATTRIBUTE_BEAT: str(beat)}
+                    )
+            except Exception as exc:  # noqa: BLE001 - the SDK raises bare exceptions
+                log.debug("beat.missed", error=type(exc).__name__)
+            shown = {}
+            await asyncio.sleep(BEAT_S)
+
+    # ---- what happens in the room ----
+
+    def _rival(self, participant: rtc.RemoteParticipant) -> election.Rival | None:
+        return election.rival_in(
+            participant,
+            agent_name=self._settings.agent_to_dispatch,
+            call_id=self._turn.call_id,
+        )
+
+    def _on_newcomer(self, participant: rtc.RemoteParticipant) -> None:
+        if rival := self._rival(participant):
+            verdict = election.on_newcomer(self._turn.attempt, rival)
+            if isinstance(verdict, election.Leave):
+                self._give_way(verdict)
+
+    def _on_left(self, caller: str, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity == caller:
+            self._end("the caller hung up")
+
+    def _on_item(self, event: ConversationItemAddedEvent) -> None:
+        item = event.item
+        if isinstance(item, llm.ChatMessage) and item.role in ("assistant", "user"):
+            by: Literal["agent", "caller"] = "agent" if item.role == "assistant" else "caller"
+            self.transcript.said(by, item.text_content or "")
+
+    def _on_state(self, event: AgentStateChangedEvent) -> None:
+        if event.new_state == "speaking" and "first_word" not in self._marks:
+            self._mark("first_word")
+            log.info("call.greeted", **{f"{name}_ms": ms for name, ms in self._marks.items()})
+
+    def _on_session_closed(self, event: CloseEvent) -> None:
+        if event.error is not None:
+            log.error("session.failed", kind=event.error.type)
+            self._end("speech failed")
+
+    # ---- the end ----
+
+    def _give_way(self, verdict: election.Leave) -> None:
+        log.info("election.lost", because=verdict.because, attempt=self._turn.attempt)
+        self._elected = False
+        self._leave(verdict.because)
+
+    def _leave(self, reason: str) -> None:
+        """Leave the room as it is."""
+        self._reason = self._reason or reason
+        self._ctx.shutdown(reason)
+
+    def _end(self, reason: str) -> None:
+        """Leave and end the room for everyone, at once."""
+        if not self._reason:
+            self._reason = reason
+            self._ctx.shutdown(reason)
+
+    async def _hang_up(self) -> None:
+        """Leave first: LiveKit counts a job whose room is deleted around it as failed."""
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                await self._ctx.room.disconnect()
+        except TimeoutError:
+            log.warning("room.not_left")
+
+    async def _delete_room(self, reason: str) -> None:
+        try:
+            async with asyncio.timeout(DELETE_TIMEOUT_S):
+                await self._api().room.delete_room(api.DeleteRoomRequest(room=self._ctx.room.name))
+        except (TimeoutError, api.ServerError, aiohttp.ClientError) as exc:
+            if not (isinstance(exc, api.ServerError) and exc.code == "not_found"):
+                log.error("room.not_deleted", error=type(exc).__name__)
+        self._ctx.shutdown(reason)
+
+    async def _remove(self, identities: tuple[str, ...]) -> None:
+        await election.remove(self._api(), self._ctx.room.name, identities)
+
+    async def _closed(self) -> None:
+        """Clean up after the session has closed and the room is left."""
+        await utils.aio.cancel_and_wait(*self._tasks)
+        if self._reason == "the caller hung up": await self._delete_room("x")
+        if self._prepared is not None:
+            await self._prepared.aclose()
+        if self._elected:
+            log.info(
+                "call.ended",
+                reason=self._reason or "the room closed",
+                duration_s=round(time.monotonic() - self._started, 1),
+                transcript_entries=len(self.transcript.entries),
+            )
+
+    # ---- small steps ----
+
+    def _api(self) -> api.LiveKitAPI:
+        settings = self._settings
+        return api.LiveKitAPI(
+            settings.livekit_url,
+            settings.livekit_api_key,
+            settings.livekit_api_secret.get_secret_value(),
+            session=utils.http_context.http_session(),
+            failover=False,
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _mark(self, step: str) -> None:
+        self._marks[step] = round((time.monotonic() - self._started) * 1000)
+
+
+def _filled(brief: job.Brief) -> job.Brief:
+    """Fill the placeholders of everything that is spoken word for word."""
+
+    def spoken(text: str | None) -> str | None:
+        return instructions.fill(text, known, language=brief.language) or None if text else None
+
+    known = brief.variables
+    if brief.persona_name:
+        known = {"resource name": brief.persona_name, **known}
+    return replace(
+        brief,
+        welcome_message=spoken(brief.welcome_message),
+        closing_message=spoken(brief.closing_message),
+    )
+
+
+def _prepare(brief: job.Brief, parts: speech.Speech) -> Prepared | None:
+    text = brief.welcome_message
+    return Prepared(text, parts.frames(text)) if text else None
+
+
+def _agent(brief: job.Brief) -> Agent:
+    return Agent(
+        instructions=instructions.compose(
+            persona_name=brief.persona_name,
+            personality=brief.personality,
+            conversation_structure=brief.conversation_structure,
+            campaign_prompt=brief.campaign_prompt,
+            call_reason=brief.call_reason,
+            closing_message=brief.closing_message,
+            language=brief.language,
+            variables=brief.variables,
+        )
+    )

@@ -1,0 +1,25 @@
+"""What can go wrong in the agent on purpose.
+
+PersonaRouterError
+└── AgentError
+    ├── RoomUnreachable   the room did not let us in within the deadline; LiveKit will say why
+    └── CallerMissing     nobody came to the room, or whoever was there left before the first word
+"""
+
+from personas.errors import PersonaRouterError
+
+
+class AgentError(PersonaRouterError):
+    """Base of the errors of this package; ``reason`` is a short, stable phrase for logs."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RoomUnreachable(AgentError):
+    """The room did not let us in within the deadline."""
+
+
+class CallerMissing(AgentError):
+    """Nobody came to the room, or whoever was there left before the first word."""

@@ -1,0 +1,86 @@
+"""The agent's environment, read once; everything downstream receives plain values."""
+
+import os
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+
+from personas.logs import LogFormat
+from personas.settings import Environment
+
+SpeechSetting = Literal["auto", "offline", "providers"]
+SpeechMode = Literal["offline", "providers"]
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+class AgentSettings(Environment):
+    """Every knob of the agent worker."""
+
+    fixes: ClassVar = {
+        "livekit_url": "ws://… or wss://… of the LiveKit server",
+        "livekit_api_key": "the key of the LiveKit server",
+        "livekit_api_secret": "the secret that belongs to LIVEKIT_API_KEY",
+        "speech": "auto, offline or providers",
+        "log_format": "json or console",
+    }
+
+    livekit_url: str = Field(pattern=r"^(wss?|https?)://")
+    livekit_api_key: str = Field(min_length=1)
+    livekit_api_secret: SecretStr = Field(min_length=1)
+    agent_to_dispatch: str = Field(
+        default="friday-ai-agent",
+        min_length=1,
+        validation_alias=AliasChoices("AGENT_TO_DISPATCH", "LK_AGENT_NAME"),
+    )
+
+    persona_dir: Path | None = None
+    default_region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    force_first_message: bool = True
+
+    speech: SpeechSetting = "auto"
+    deepgram_api_key: SecretStr | None = None
+    azure_speech_key: SecretStr | None = None
+    azure_speech_region: str | None = None
+    azure_speech_endpoint: str | None = None
+    azure_openai_api_key: SecretStr | None = None
+    azure_openai_endpoint: str | None = None
+    azure_openai_deployment: str | None = None
+    openai_api_version: str = "2024-10-21"
+
+    log_format: LogFormat = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    agent_health_host: str = "127.0.0.1"
+    agent_health_port: int = Field(default=8081, ge=0, le=65535)
+    agent_idle_processes: int = Field(default_factory=lambda: min(_cores(), 4), ge=1, le=64)
+    agent_max_calls: int = Field(default_factory=lambda: 5 * _cores(), ge=1)
+
+    @model_validator(mode="after")
+    def _providers_have_their_keys(self) -> Self:
+        if self.speech == "providers" and (missing := self.missing_keys()):
+            raise ValueError(
+                f"SPEECH=providers needs {', '.join(missing)}; set them, or SPEECH=offline"
+            )
+        return self
+
+    def missing_keys(self) -> tuple[str, ...]:
+        """Name the variables that the speech providers need and that are not set."""
+        needed = {
+            "DEEPGRAM_API_KEY": self.deepgram_api_key,
+            "AZURE_SPEECH_KEY": self.azure_speech_key,
+            "AZURE_SPEECH_REGION": self.azure_speech_region or self.azure_speech_endpoint,
+            "AZURE_OPENAI_API_KEY": self.azure_openai_api_key,
+            "AZURE_OPENAI_ENDPOINT": self.azure_openai_endpoint,
+            "AZURE_OPENAI_DEPLOYMENT": self.azure_openai_deployment,
+        }
+        return tuple(name for name, value in needed.items() if not value)
+
+    @property
+    def speech_mode(self) -> SpeechMode:
+        """Which speech is used: ``auto`` becomes offline when a provider's key is missing."""
+        if self.speech == "auto":
+            return "offline" if self.missing_keys() else "providers"
+        return self.speech

@@ -1,0 +1,181 @@
+"""The last good answer of the persona API for each number, on disk.
+
+One file for each number, named by a hash so that a listing shows no numbers; readable by us alone.
+Nothing here ever raises: a copy that cannot be kept costs a log line, not a call.
+"""
+
+import asyncio
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+from cachetools import LRUCache
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from personas.errors import PersonaInvalid
+from personas.model import Persona
+from personas.phone import PhoneNumber
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+MAX_FILES: Final = 100_000
+PRUNE_EVERY: Final = 1_000  # writes
+REWRITE_AFTER_S: Final = 600.0  # an unchanged persona is written again only to renew its age
+MAX_REMEMBERED: Final = 10_000  # of what was written when; forgetting costs a write
+QUIET_S: Final = 60.0  # between two log lines about the same trouble
+MAX_BYTES: Final = 1024 * 1024
+_ORPHAN_S: Final = 3600.0
+
+
+class _Copy(BaseModel):
+    """What a file holds."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    format: int = Field(default=1, ge=1, le=1)
+    number: str
+    saved_at: float  # Unix seconds
+    version: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A copy that was read back and found whole."""
+
+    persona: Persona
+    age_s: float
+
+
+class LastKnownGood:
+    """Keeps one persona for each number in *directory*. *wall* gives Unix seconds."""
+
+    def __init__(
+        self, directory: Path, *, wall: Callable[[], float], max_files: int = MAX_FILES
+    ) -> None:
+        self._directory = directory
+        self._wall = wall
+        self._max_files = max_files
+        self._saved: LRUCache[str, tuple[str, float]] = LRUCache(MAX_REMEMBERED)
+        self._told_at: dict[str, float] = {}
+        self._writes = 0
+        # One thread, so that what is saved and deleted lands in the order it was asked for.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="last-known-good")
+
+    async def aclose(self) -> None:
+        """Finish what is being written."""
+        await asyncio.to_thread(self._writer.shutdown)
+
+    async def load(self, number: PhoneNumber) -> Kept | None:
+        """Read the copy of *number*; a broken one, or another number's, is none."""
+        return await asyncio.to_thread(self._load, number.e164)
+
+    async def save(self, number: PhoneNumber, persona: Persona) -> None:
+        """Keep *persona* as the last good one of *number*."""
+        version, saved_at = self._saved.get(number.e164, ("", 0.0))
+        if version == persona.version and 0 <= self._wall() - saved_at < REWRITE_AFTER_S:
+            return
+        self._saved[number.e164] = (persona.version, self._wall())
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(self._writer, self._save, number.e164, persona):
+            self._saved.pop(number.e164, None)
+
+    async def delete(self, number: PhoneNumber) -> None:
+        """Forget *number*."""
+        self._saved.pop(number.e164, None)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writer, self._delete, number.e164)
+
+    def _path(self, e164: str) -> Path:
+        return self._directory / f"{hashlib.sha256(e164.encode()).hexdigest()}.json"
+
+    def _load(self, e164: str) -> Kept | None:
+        try:
+            with self._path(e164).open("rb") as file:
+                copy = _Copy.model_validate_json(file.read(MAX_BYTES))
+            if copy.number != e164:
+                self._tell("last_known_good.refused", "other_number")
+                return None
+            persona = Persona.from_json(copy.raw)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            self._tell("last_known_good.unreadable", _errno_name(exc))
+            return None
+        except (ValidationError, PersonaInvalid):
+            self._tell("last_known_good.refused", "corrupt")
+            return None
+        if persona.version != copy.version:
+            self._tell("last_known_good.refused", "wrong_hash")
+            return None
+        return Kept(persona, max(0.0, self._wall() - copy.saved_at))
+
+    def _save(self, e164: str, persona: Persona) -> bool:
+        copy = _Copy(
+            number=e164, saved_at=self._wall(), version=persona.version, raw=persona.raw
+        ).model_dump_json()
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_atomically(self._path(e164), copy.encode())
+            if self._writes % PRUNE_EVERY == 0:
+                self._prune()
+            self._writes += 1
+        except OSError as exc:
+            self._tell("last_known_good.unwritable", _errno_name(exc))
+            return False
+        return True
+
+    def _delete(self, e164: str) -> None:
+        try:
+            self._path(e164).unlink(missing_ok=True)
+        except OSError as exc:
+            self._tell("last_known_good.unwritable", _errno_name(exc))
+
+    def _prune(self) -> None:
+        """Remove what a crash left half written, and the oldest copies over the limit."""
+        copies: list[tuple[float, str]] = []
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                if not entry.is_file(follow_symlinks=False):
+                    continue
+                written_at = entry.stat(follow_symlinks=False).st_mtime
+                if entry.name.endswith(".json"):
+                    copies.append((written_at, entry.path))
+                elif entry.name.endswith(".tmp") and self._wall() - written_at > _ORPHAN_S:
+                    Path(entry.path).unlink(missing_ok=True)
+        for _, path in sorted(copies)[: max(0, len(copies) - self._max_files)]:
+            Path(path).unlink(missing_ok=True)
+
+    def _tell(self, event: str, reason: str) -> None:
+        """Log *event*, at most once a minute."""
+        now = self._wall()
+        if 0 <= now - self._told_at.get(event, -QUIET_S) < QUIET_S:
+            return
+        self._told_at[event] = now
+        log.error(event, reason=reason)
+
+
+def _errno_name(exc: OSError) -> str:
+    return errno.errorcode.get(exc.errno or 0, "unknown")
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

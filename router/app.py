@@ -1,0 +1,303 @@
+"""The ASGI application: routes, lifespan, and the one table that maps outcomes to statuses."""
+
+import asyncio
+import json
+import platform
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypedDict, cast
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+import personas
+from personas.lookup import PersonaLookup, build_lookup
+from router.db import connect, upgrade
+from router.dispatch import LiveKit
+from router.errors import DeliveryRefused, LiveKitUnavailable
+from router.events import MAX_BODY_BYTES, Keys, verify
+from router.inbound import AGAIN, InboundCalls
+from router.metrics import Metrics
+from router.records.claims import Claims
+from router.routing import NumberingPlan
+from router.settings import RouterSettings
+from router.trunks import Trunks
+
+log = structlog.get_logger(__name__)
+
+CHECK_TIMEOUT_S = 1.0
+LEASE_MARGIN_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """What a running router holds."""
+
+    settings: RouterSettings
+    keys: Keys
+    metrics: Metrics
+    engine: AsyncEngine
+    livekit: LiveKit
+    lookup: PersonaLookup
+    inbound: InboundCalls
+
+
+class State(TypedDict):
+    """The lifespan's state, which every request carries."""
+
+    services: Services
+
+
+@asynccontextmanager
+async def open_services(settings: RouterSettings) -> AsyncIterator[Services]:
+    """Open all that a router needs, and close it again."""
+    metrics = Metrics()
+    engine = connect(settings.store_url())
+    try:
+        await upgrade(engine)
+        lookup = lookup_from(settings, metrics)
+        try:
+            async with livekit_from(settings) as livekit:
+                plan = plan_from(settings)
+                yield Services(
+                    settings=settings,
+                    keys={key: secret.encode() for key, secret in settings.webhook_keys().items()},
+                    metrics=metrics,
+                    engine=engine,
+                    livekit=livekit,
+                    lookup=lookup,
+                    inbound=InboundCalls(
+                        trunks=Trunks(plan, livekit, clock=time.monotonic),
+                        claims=Claims(
+                            engine,
+                            owner=f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:],
+                            lease_s=settings.persona_budget_s
+                            + settings.dispatch_timeout_s
+                            + LEASE_MARGIN_S,
+                            clock=time.time,
+                            new_id=lambda: uuid.uuid4().hex,
+                        ),
+                        personas=lookup,
+                        dispatcher=livekit,
+                        house=lookup.house_persona,
+                        metrics=metrics,
+                    ),
+                )
+        finally:
+            await lookup.aclose()
+    finally:
+        await engine.dispose()
+
+
+def plan_from(settings: RouterSettings) -> NumberingPlan:
+    """Return the numbering plan that *settings* describe."""
+    return NumberingPlan(
+        default_region=settings.default_region,
+        region_by_trunk=settings.region_by_trunk(),
+        number_by_trunk=settings.number_by_trunk(),
+    )
+
+
+def livekit_from(settings: RouterSettings) -> LiveKit:
+    """Return the client of the LiveKit that *settings* name, not yet open."""
+    return LiveKit(
+        url=settings.livekit_url,
+        api_key=settings.livekit_api_key,
+        api_secret=settings.livekit_api_secret.get_secret_value(),
+        agent_name=settings.agent_to_dispatch,
+        timeout_s=settings.dispatch_timeout_s,
+    )
+
+
+def lookup_from(settings: RouterSettings, metrics: Metrics) -> PersonaLookup:
+    """Return the lookup that *settings* describe; close it with ``aclose``."""
+    return build_lookup(
+        api_base=settings.api_base(),
+        api_token=settings.persona_api_token.get_secret_value() or None,
+        number_forms=settings.number_forms(),
+        number_fields=settings.number_fields(),
+        budget_s=settings.persona_budget_s,
+        persona_dir=settings.persona_dir,
+        state_dir=settings.state_dir,
+        count=lambda outcome: metrics.persona_requests.labels(outcome).inc(),
+    )
+
+
+def problem(status: int, title: str, code: str, fix: str = "") -> bytes:
+    """Return an RFC 9457 body."""
+    document = {"type": "about:blank", "title": title, "status": status, "code": code}
+    return json.dumps(document | ({"fix": fix} if fix else {})).encode()
+
+
+def _answer(
+    status: int, body: bytes = b"", headers: Mapping[bytes, bytes] | None = None
+) -> tuple[Message, Message]:
+    kind = b"application/problem+json" if status >= 400 else b"text/plain"
+    fields = [
+        (b"content-type", kind),
+        (b"content-length", str(len(body)).encode()),
+        *(headers or {}).items(),
+    ]
+    return (
+        {"type": "http.response.start", "status": status, "headers": fields},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+DONE = _answer(200)
+NOT_OURS = _answer(401, problem(401, "Unauthorized", "not_signed_by_livekit"))
+RUBBISH = _answer(400, problem(400, "Bad Request", "signed_rubbish"))
+TOO_LARGE = _answer(413, problem(413, "Content Too Large", "too_large"))
+AGAIN_IN_1_S = _answer(
+    503, problem(503, "Service Unavailable", "deliver_again"), {b"retry-after": b"1"}
+)
+ONLY_POST = _answer(405, problem(405, "Method Not Allowed", "only_post"), {b"allow": b"POST"})
+BY_STATUS = {400: RUBBISH, 401: NOT_OURS, 413: TOO_LARGE}
+
+
+class WebhookEndpoint:
+    """`POST /livekit-webhook`, straight on ASGI: every delivery of a room waits for the one before.
+
+    The body is read by counting, so a sender cannot make the router hold more than the limit.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services = cast("State", scope["state"])["services"]
+        answer = ONLY_POST
+        if scope["method"] == "POST":
+            answer = await self._take(services, scope, receive)
+        for message in answer:
+            await send(message)
+
+    async def _take(
+        self, services: Services, scope: Scope, receive: Receive
+    ) -> tuple[Message, Message]:
+        metrics = services.metrics
+        try:
+            authorization = _authorization(scope)
+            body = await _body(receive)
+            event = verify(authorization, body, time.time(), services.keys)
+        except DeliveryRefused as exc:
+            log.warning("delivery.refused", reason=exc.reason, status=exc.status)
+            metrics.refused.labels(exc.reason).inc()
+            metrics.deliveries.labels("refused").inc()
+            return BY_STATUS[exc.status]
+        metrics.count_event(event.name)
+        try:
+            outcome = await services.inbound.take(event)
+        except Exception:  # a bug of ours must not lose the call: LiveKit delivers again
+            log.exception("delivery.crashed", event_id=event.event_id)
+            metrics.deliveries.labels("crashed").inc()
+            return AGAIN_IN_1_S
+        metrics.deliveries.labels(outcome.verdict).inc()
+        return AGAIN_IN_1_S if outcome.verdict in AGAIN else DONE
+
+
+def _authorization(scope: Scope) -> str | None:
+    authorization = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization = value.decode("latin-1")
+        elif name == b"content-encoding":
+            raise DeliveryRefused("content_encoding", status=400)
+    return authorization
+
+
+async def _body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise DeliveryRefused("cut_off", status=400)
+        body += cast("bytes", message.get("body", b""))
+        if len(body) > MAX_BODY_BYTES:
+            raise DeliveryRefused("too_large", status=413)
+        if not message.get("more_body"):
+            return body
+
+
+async def health(_request: Request) -> Response:
+    """Answer as long as the process runs; no I/O."""
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> Response:
+    """Ask each dependency: without one of them a call could not be answered."""
+    services: Services = request.state.services
+    database, livekit = await asyncio.gather(_database(services), _livekit(services))
+    checks = {"database": database, "livekit": livekit}
+    well = all(check["ok"] for check in checks.values())
+    return JSONResponse(
+        {"status": "ready" if well else "unready", "checks": checks}, 200 if well else 503
+    )
+
+
+async def _database(services: Services) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S), services.engine.connect() as connection:
+            reading = await connection.execution_options(reads_only=True)
+            await reading.execute(text("SELECT 1"))
+    except (SQLAlchemyError, TimeoutError, OSError) as exc:
+        return {"ok": False, "reason": type(exc).__name__, "fix": "see DATABASE_URL and the disk"}
+    return {"ok": True}
+
+
+async def _livekit(services: Services) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await services.livekit.ping()
+    except (LiveKitUnavailable, TimeoutError) as exc:
+        reason = exc.reason if isinstance(exc, LiveKitUnavailable) else "timeout"
+        return {"ok": False, "reason": reason, "fix": "see LIVEKIT_URL and LIVEKIT_API_KEY"}
+    return {"ok": True}
+
+
+async def metrics_page(request: Request) -> Response:
+    """Prometheus' text format."""
+    services: Services = request.state.services
+    return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def version(_request: Request) -> Response:
+    """Which build answers."""
+    return JSONResponse({"version": personas.__version__, "python": platform.python_version()})
+
+
+ROUTES = [
+    Route("/livekit-webhook", WebhookEndpoint()),
+    Route("/health", health),
+    Route("/healthz", health),
+    Route("/readyz", ready),
+    Route("/metrics", metrics_page),
+    Route("/version", version),
+]
+
+
+def build_app(settings: RouterSettings) -> Starlette:
+    """Return the application; its lifespan opens and closes all that it needs."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[State]:
+        async with open_services(settings) as services:
+            log.info(
+                "router.started",
+                agent=settings.agent_to_dispatch,
+                persona_api=bool(settings.api_base()),
+                default_region=settings.default_region,
+            )
+            yield {"services": services}
+        log.info("router.stopped")
+
+    return Starlette(routes=ROUTES, lifespan=lifespan)

@@ -1,0 +1,21 @@
+"""How a command ends, and what a check looks like."""
+
+from enum import IntEnum
+
+OK_MARK, WARNED, FAILED = "ok   ", "warn ", "error"
+
+
+class Exit(IntEnum):
+    """Exit statuses of every command."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    CONFIGURATION = 3
+    NOT_FOUND = 4
+    REMOTE_AWAY = 5
+    CHECK_FAILED = 6
+
+
+class CheckFailed(Exception):
+    """A check that the user asked for did not pass."""

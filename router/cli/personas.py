@@ -1,0 +1,145 @@
+"""`personas` and `contract`: look at personas, check them, print the schemas."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from personas.errors import PersonaInvalid, PersonaNotFound
+from router.cli.exits import FAILED, OK_MARK, WARNED, CheckFailed
+
+app = typer.Typer(help="Look at personas and check them.", no_args_is_help=True)
+contract_app = typer.Typer(help="What router and agent say to each other.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--dir", help="Folder of personas (PERSONA_DIR).", envvar="PERSONA_DIR"),
+]
+
+
+def _files(folder: Path | None) -> list[Path]:
+    import personas
+
+    shipped = Path(personas.__file__).parent / "library"
+    folders = [folder, shipped] if folder else [shipped]
+    return [
+        path
+        for place in folders
+        for path in sorted(place.iterdir())
+        if path.suffix in {".yaml", ".yml", ".json"} and not path.name.endswith(".schema.json")
+    ]
+
+
+@app.command("list")
+def list_(folder: Folder = None, as_json: Json = False) -> None:
+    """List the personas of the folder and those that ship with persona-router."""
+    from personas.sources.files import read_persona
+
+    rows: list[dict[str, Any]] = []
+    for path in _files(folder):
+        row: dict[str, Any] = {"id": path.stem, "file": str(path)}
+        try:
+            persona = read_persona(path)
+        except PersonaInvalid as exc:
+            row |= {"error": str(exc)}
+        else:
+            row |= {
+                "name": persona.persona_name,
+                "language": persona.language,
+                "voice": persona.voice.id if persona.voice else None,
+                "version": persona.version,
+            }
+        rows.append(row)
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        shown = row.get("error") or (
+            f"{row['name'] or '-':<12} {row['language'] or '-':<6} {row['voice'] or '-':<24} "
+            f"{row['version'][:19]}"
+        )
+        print(f"{row['id']:<22} {shown}")
+
+
+@app.command()
+def show(
+    persona: Annotated[str, typer.Argument(help="A file, an id from `list`, or a number.")],
+    folder: Folder = None,
+) -> None:
+    """Print one persona's document, as JSON."""
+    from personas.sources.files import read_persona
+
+    wanted = persona.removeprefix("+")
+    found = [path for path in _files(folder) if path.stem.removeprefix("+") == wanted]
+    path = Path(persona) if Path(persona).is_file() else found[0] if found else None
+    if path is None:
+        raise PersonaNotFound(f"there is no persona {persona!r}; `personas list` shows them")
+    print(json.dumps(read_persona(path).document, ensure_ascii=False, indent=2))
+
+
+@app.command()
+def lint(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files; default: PERSONA_DIR and the shipped ones.")
+    ] = None,
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Check personas; exits with 6 when one of them has an error."""
+    from personas.lint import lint as findings_of
+    from personas.sources.files import read_document
+
+    rows: list[dict[str, str]] = []
+    paths = files or _files(folder)
+    for path in paths:
+        try:
+            findings = findings_of(read_document(path))
+        except PersonaInvalid as exc:
+            rows.append({"file": str(path), "level": "error", "message": str(exc)})
+            continue
+        rows += [
+            {
+                "file": str(path),
+                "level": finding.level,
+                "field": finding.field,
+                "message": finding.message,
+                "fix": finding.fix,
+            }
+            for finding in findings
+        ]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+    else:
+        for row in rows:
+            mark = FAILED if row["level"] == "error" else WARNED
+            where = f"{Path(row['file']).name}: {row.get('field', '')}".rstrip(": ")
+            print(f"{mark} {where}: {row['message']} {row.get('fix', '')}".rstrip())
+        for path in paths:
+            if str(path) not in {row["file"] for row in rows}:
+                print(f"{OK_MARK} {path.name}")
+    wrong = {row["file"] for row in rows if row["level"] == "error"}
+    if wrong:
+        raise CheckFailed(f"{len(wrong)} of {len(paths)} personas cannot be used as they are")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a persona document."""
+    from personas.model import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+@contract_app.callback()
+def _contract() -> None:
+    """What router and agent say to each other."""
+
+
+@contract_app.command("schema")
+def contract_schema() -> None:
+    """Print the JSON Schema of the job metadata that the router sends."""
+    from personas.contract import json_schema
+
+    print(json.dumps(json_schema(), indent=2))

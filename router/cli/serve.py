@@ -1,0 +1,51 @@
+"""`serve` and `agent`: the two processes of a running system."""
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+GRACE_S = 10
+
+
+def serve(
+    dev: Annotated[
+        bool, typer.Option("--dev", help="Development: accept short secrets, console logs.")
+    ] = False,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (PORT).")] = None,
+) -> None:
+    """Receive LiveKit's webhooks and send agents to ringing calls."""
+    import uvicorn
+
+    from personas import logs
+    from router.app import build_app
+    from router.settings import RouterSettings
+
+    settings = RouterSettings.load(host=host, port=port, router_dev=dev or None)
+    logs.configure(
+        log_format="console" if settings.router_dev else settings.log_format,
+        level=settings.log_level,
+    )
+    uvicorn.run(
+        build_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=120,  # with 5 s, LiveKit's next delivery can cost a new connection
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+def agent() -> NoReturn:
+    """Hold conversations: the worker that LiveKit sends into rooms."""
+    os.execv(sys.executable, [sys.executable, "-m", "agent"])  # a process of its own, on purpose
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to *app*."""
+    app.command()(serve)
+    app.command()(agent)

@@ -1,0 +1,151 @@
+"""LiveKit's API: dispatch an agent into a room, and the few questions that the router asks.
+
+Each call has a deadline of its own (``LiveKitAPI(timeout=…)`` has no effect) and ``failover`` is
+off: the library would otherwise send a request again, and CreateDispatch done twice is two agents.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol, Self, TypeVar
+
+import aiohttp
+from livekit import api
+from livekit.protocol.agent_dispatch import CreateAgentDispatchRequest
+from livekit.protocol.models import ParticipantInfo
+from livekit.protocol.room import DeleteRoomRequest, ListParticipantsRequest, ListRoomsRequest
+from livekit.protocol.sip import (
+    ListSIPDispatchRuleRequest,
+    ListSIPInboundTrunkRequest,
+    SIPDispatchRuleInfo,
+    SIPInboundTrunkInfo,
+)
+
+from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
+
+_T = TypeVar("_T")
+_SERVER_FAULT = 500
+_IDLE_S = 20.0  # an idle connection is closed here before a proxy closes it under a request
+
+
+class Dispatcher(Protocol):
+    """Sends agents into rooms."""
+
+    async def dispatch(self, room: str, metadata: str, attributes: Mapping[str, str]) -> str:
+        """Send an agent into *room* with job *metadata*; return the dispatch's id.
+
+        Raises:
+            DispatchRefused: nothing was done.
+            DispatchUnknown: it may have been done.
+        """
+        ...
+
+
+class LiveKit:
+    """LiveKit's server API at *url*; use it as an async context manager."""
+
+    def __init__(
+        self, *, url: str, api_key: str, api_secret: str, agent_name: str, timeout_s: float
+    ) -> None:
+        self._url = url
+        self._key = api_key
+        self._secret = api_secret
+        self._agent_name = agent_name
+        self._timeout_s = timeout_s
+        self._http: aiohttp.ClientSession
+        self._api: api.LiveKitAPI
+
+    async def __aenter__(self) -> Self:
+        """Open the connection pool; nothing is sent."""
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=200, keepalive_timeout=_IDLE_S),
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+        )
+        self._api = api.LiveKitAPI(
+            self._url, self._key, self._secret, session=self._http, failover=False
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def dispatch(self, room: str, metadata: str, attributes: Mapping[str, str]) -> str:
+        """Send our agent into *room*; see ``Dispatcher``."""
+        request = CreateAgentDispatchRequest(
+            agent_name=self._agent_name, room=room, metadata=metadata, attributes=attributes
+        )
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answer = await self._api.agent_dispatch.create_dispatch(request)
+        except aiohttp.ClientConnectorError as exc:
+            raise DispatchRefused("not_reached") from exc
+        except api.ServerError as exc:
+            if exc.status < _SERVER_FAULT:
+                raise DispatchRefused(exc.code) from exc
+            raise DispatchUnknown(f"status_{exc.status}") from exc
+        except TimeoutError as exc:
+            raise DispatchUnknown("timeout") from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise DispatchUnknown("connection_lost") from exc
+        return answer.id
+
+    async def ping(self) -> None:
+        """Ask a cheap question.
+
+        Raises:
+            LiveKitUnavailable: it was not answered, or the key was refused.
+        """
+        # A room that does not exist: the answer is empty, and its cost does not grow.
+        await self._ask(self._api.room.list_rooms(ListRoomsRequest(names=["persona-router-ping"])))
+
+    async def inbound_trunks(self) -> list[SIPInboundTrunkInfo]:
+        """Return the SIP trunks that calls come in on.
+
+        Raises:
+            LiveKitUnavailable: it was not answered (a server without SIP says so too).
+        """
+        answer = await self._ask(self._api.sip.list_inbound_trunk(ListSIPInboundTrunkRequest()))
+        return list(answer.items)
+
+    async def dispatch_rules(self) -> list[SIPDispatchRuleInfo]:
+        """Return the rules that put inbound calls into rooms.
+
+        Raises:
+            LiveKitUnavailable: it was not answered (a server without SIP says so too).
+        """
+        answer = await self._ask(self._api.sip.list_dispatch_rule(ListSIPDispatchRuleRequest()))
+        return list(answer.items)
+
+    async def agents_in(self, room: str) -> list[str]:
+        """Return the identities of the agents in *room*.
+
+        Raises:
+            LiveKitUnavailable: it was not answered; ``not_found`` when there is no such room.
+        """
+        answer = await self._ask(
+            self._api.room.list_participants(ListParticipantsRequest(room=room))
+        )
+        return [
+            participant.identity
+            for participant in answer.participants
+            if participant.kind == ParticipantInfo.Kind.AGENT
+        ]
+
+    async def end(self, room: str) -> None:
+        """Delete *room*, and with it every call in it.
+
+        Raises:
+            LiveKitUnavailable: it was not answered.
+        """
+        await self._ask(self._api.room.delete_room(DeleteRoomRequest(room=room)))
+
+    async def _ask(self, question: Coroutine[Any, Any, _T]) -> _T:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await question
+        except api.ServerError as exc:
+            raise LiveKitUnavailable(exc.code) from exc
+        except TimeoutError as exc:
+            raise LiveKitUnavailable("timeout") from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise LiveKitUnavailable("not_reached") from exc

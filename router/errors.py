@@ -1,0 +1,51 @@
+"""What can go wrong while a call is being answered.
+
+RouterError
+├── DeliveryRefused     the webhook has no effect; answer its ``status`` and count its ``reason``
+├── DispatchError
+│   ├── DispatchRefused   LiveKit did nothing: releasing the claim and trying again is safe
+│   └── DispatchUnknown   LiveKit may have done it: never repeat blindly, look first
+├── LiveKitUnavailable  a question to LiveKit was not answered
+└── StoreUnavailable    the database did not answer
+"""
+
+from personas.errors import PersonaRouterError
+
+
+class RouterError(PersonaRouterError):
+    """Base of the errors of this package; ``reason`` is a short, stable word for logs."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class DeliveryRefused(RouterError):
+    """A webhook delivery without effect.
+
+    ``status`` is 401 (not signed by us over these bytes), 400 (signed, but rubbish) or 413.
+    """
+
+    def __init__(self, reason: str, *, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class DispatchError(RouterError):
+    """The agent could not be dispatched."""
+
+
+class DispatchRefused(DispatchError):
+    """LiveKit did nothing: it was not reached, or it said no."""
+
+
+class DispatchUnknown(DispatchError):
+    """The request left and no answer came: it may have been done."""
+
+
+class LiveKitUnavailable(RouterError):
+    """LiveKit did not answer a question, or not in a way that we understand."""
+
+
+class StoreUnavailable(RouterError):
+    """The database did not answer in time or refused."""

@@ -1,0 +1,183 @@
+"""Answer one ringing call: decide, claim, look up, dispatch. It holds no rules of its own."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import structlog
+
+from personas.contract import (
+    ATTRIBUTE_ATTEMPT,
+    ATTRIBUTE_CALL,
+    CallConfig,
+    Origin,
+    Ring,
+    encode,
+)
+from personas.lookup import Found, PersonaLookup
+from personas.model import Persona
+from router.dispatch import Dispatcher
+from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
+from router.metrics import Metrics
+from router.records.claims import Claim, Claims, Held, Settled
+from router.routing import Answer, Decision, Event, Ignore, InboundCall, Refuse, decide
+from router.trunks import Trunks
+
+log = structlog.get_logger(__name__)
+
+Verdict = Literal["dispatched", "duplicate", "ignored", "refused", "unknown", "held", "failed"]
+
+#: What LiveKit shall deliver again: nothing was dispatched, and it is not known to be under way.
+AGAIN: frozenset[Verdict] = frozenset({"held", "failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one delivery."""
+
+    verdict: Verdict
+    because: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InboundCalls:
+    """Turns ringing calls into dispatched agents. *clock* gives Unix seconds."""
+
+    trunks: Trunks
+    claims: Claims
+    personas: PersonaLookup
+    dispatcher: Dispatcher
+    house: Persona
+    metrics: Metrics
+    clock: Callable[[], float] = time.time
+    timer: Callable[[], float] = field(default=time.perf_counter)
+
+    async def take(self, event: Event) -> Outcome:
+        """Dispatch an agent if *event* is a caller who needs one."""
+        decision = await self._decide(event)
+        if isinstance(decision, Ignore):
+            return Outcome("ignored", decision.because)
+        if isinstance(decision, Refuse):
+            log.warning("call.refused", event_id=event.event_id, because=decision.because)
+            return Outcome("refused", decision.because)
+        return await self._answer(decision, event)
+
+    async def _decide(self, event: Event) -> Decision:
+        decision = decide(event, self.trunks.plan)
+        if isinstance(decision, Answer) and not decision.call.dialed.dialed_as:
+            return decide(event, await self.trunks.learn())
+        return decision
+
+    async def _answer(self, answer: Answer, event: Event) -> Outcome:
+        call, webhook_at = answer.call, self.clock()
+        started = self.timer()
+        try:
+            taken = await self.claims.take(
+                room=call.room, room_sid=call.room_sid, sip_call_id=call.sip_call_id
+            )
+        except StoreUnavailable as exc:
+            log.error("call.not_claimed", event_id=event.event_id, reason=exc.reason)
+            return Outcome("failed", "the database did not answer")
+        claimed = self._stage("claim", started)
+        if isinstance(taken, Settled):
+            log.info("call.duplicate", call_id=taken.call_id, state=taken.state)
+            return Outcome("duplicate", f"the call is {taken.state} already")
+        if isinstance(taken, Held):
+            log.info("call.held", call_id=taken.call_id, for_s=round(taken.for_s, 1))
+            return Outcome("held", "the call is being dispatched at this moment")
+        found = await self.personas.find(call.dialed)
+        self._stage("persona", claimed)
+        self.metrics.lookups.labels(found.origin.source).inc()
+        return await self._dispatch(answer, taken, found, webhook_at)
+
+    async def _dispatch(
+        self, answer: Answer, claim: Claim, found: Found, webhook_at: float
+    ) -> Outcome:
+        call, started = answer.call, self.timer()
+        config = call_config(
+            call,
+            call_id=claim.call_id,
+            attempt=claim.attempt,
+            origin=explained(found.origin, answer.because),
+            ring=Ring(webhook_at=webhook_at, dispatched_at=self.clock()),
+        )
+        encoded = encode(found.persona, config, self.house)
+        if encoded.dropped:
+            log.warning("call.metadata_cut", call_id=claim.call_id, dropped=encoded.dropped)
+        attributes = {ATTRIBUTE_ATTEMPT: str(claim.attempt), ATTRIBUTE_CALL: claim.call_id}
+        try:
+            dispatch_id = await self.dispatcher.dispatch(call.room, encoded.text, attributes)
+        except DispatchRefused as exc:
+            return await self._failed(claim, exc.reason)
+        except DispatchUnknown as exc:
+            return await self._unknown(claim, exc.reason)
+        self._stage("dispatch", started)
+        self.metrics.dispatches.labels("done").inc()
+        log.info(
+            "call.dispatched",
+            call_id=claim.call_id,
+            attempt=claim.attempt,
+            origin=found.origin.source,
+            version=found.origin.version,
+            because=config.origin.because,
+            took_ms=round((self.clock() - webhook_at) * 1000, 1),
+        )
+        try:
+            await self.claims.dispatched(
+                claim,
+                dispatch_id=dispatch_id,
+                persona_source=found.origin.source,
+                persona_version=found.origin.version,
+            )
+        except StoreUnavailable as exc:
+            # The agent is on its way. Should LiveKit deliver again after the lease, the election
+            # in the room keeps one of the two agents.
+            log.error("call.not_recorded", call_id=claim.call_id, reason=exc.reason)
+        return Outcome("dispatched", config.origin.because)
+
+    async def _failed(self, claim: Claim, reason: str) -> Outcome:
+        self.metrics.dispatches.labels("refused").inc()
+        log.error("call.dispatch_refused", call_id=claim.call_id, reason=reason)
+        try:
+            await self.claims.release(claim)
+        except StoreUnavailable as exc:
+            log.error("call.not_released", call_id=claim.call_id, reason=exc.reason)
+        return Outcome("failed", f"LiveKit did not take the dispatch: {reason}")
+
+    async def _unknown(self, claim: Claim, reason: str) -> Outcome:
+        self.metrics.dispatches.labels("unknown").inc()
+        log.error("call.dispatch_unknown", call_id=claim.call_id, reason=reason)
+        try:
+            await self.claims.unknown(claim)
+        except StoreUnavailable as exc:
+            log.error("call.not_recorded", call_id=claim.call_id, reason=exc.reason)
+        return Outcome("unknown", f"LiveKit may have taken the dispatch: {reason}")
+
+    def _stage(self, stage: str, started: float) -> float:
+        now = self.timer()
+        self.metrics.stages.labels(stage).observe(now - started)
+        return now
+
+
+def explained(origin: Origin, number_because: str) -> Origin:
+    """Put the reason for the number before the reason for the persona."""
+    return origin.model_copy(update={"because": f"{number_because}; {origin.because}"})
+
+
+def call_config(
+    call: InboundCall, *, call_id: str, attempt: int, origin: Origin, ring: Ring
+) -> CallConfig:
+    """Return what the agent is told about *call* beside the persona."""
+    number = call.dialed.number
+    return CallConfig(
+        call_id=call_id,
+        direction="inbound",
+        room=call.room,
+        dialed_number=number.e164 if number else None,
+        dialed_as=call.dialed.dialed_as or None,
+        caller=call.caller,
+        origin=origin,
+        attempt=attempt,
+        ring=ring,
+    )

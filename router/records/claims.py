@@ -1,0 +1,175 @@
+"""Who dispatches the agent of a call: one row for each call, held under a lease.
+
+The row is unique on the room's sid and on the SIP call's id, so of any number of routers that see
+one call, one gets it. A claim whose lease ran out before a dispatch is known to have been done can
+be taken over by compare-and-set on its attempt; the taker's attempt is one higher, and in the room
+the agent of the higher attempt stays. Looking at LiveKit's list of dispatches first would be no
+claim: two routers can look before either has acted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from router.db import is_sqlite, metadata
+from router.errors import StoreUnavailable
+
+State = Literal["claimed", "released", "dispatched", "unknown"]
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("call_id", sa.String(40), primary_key=True),
+    sa.Column("room_sid", sa.String(128), nullable=False, unique=True),
+    sa.Column("sip_call_id", sa.String(256), unique=True),
+    sa.Column("room", sa.Text, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("owner", sa.String(64), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("lease_until", sa.Float, nullable=False),
+    sa.Column("dispatch_id", sa.String(128)),
+    sa.Column("persona_source", sa.String(32)),
+    sa.Column("persona_version", sa.String(80)),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("updated_at", sa.Float, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The call is ours to dispatch, as this attempt, until the lease ends."""
+
+    call_id: str
+    attempt: int  # from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Someone is dispatching this call at this moment; *for_s* is what is left of the lease."""
+
+    call_id: str
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The call has had its dispatch (or may have had: ``unknown``)."""
+
+    call_id: str
+    state: State
+
+
+Taken: TypeAlias = Claim | Held | Settled
+
+
+class Claims:
+    """The claim table. *clock* gives Unix seconds, *new_id* a fresh call id."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        owner: str,
+        lease_s: float,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._engine = engine
+        self._owner = owner
+        self._lease_s = lease_s
+        self._clock = clock
+        self._new_id = new_id
+        dialect = sqlite if is_sqlite(engine.dialect) else postgresql
+        self._insert = dialect.insert(claims).on_conflict_do_nothing().returning(claims.c.call_id)
+
+    async def take(self, *, room: str, room_sid: str, sip_call_id: str | None) -> Taken:
+        """Claim a call, or say who has it.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        now = self._clock()
+        row = {
+            "call_id": self._new_id(),
+            "room_sid": room_sid,
+            "sip_call_id": sip_call_id,
+            "room": room,
+            "state": "claimed",
+            "owner": self._owner,
+            "attempt": 1,
+            "lease_until": now + self._lease_s,
+            "created_at": now,
+            "updated_at": now,
+        }
+        try:
+            async with self._engine.begin() as connection:
+                inserted = (await connection.execute(self._insert, row)).first()
+            if inserted is not None:
+                return Claim(inserted.call_id, 1)
+            return await self._take_over(room_sid, sip_call_id, now)
+        except SQLAlchemyError as exc:
+            raise StoreUnavailable(type(exc).__name__) from exc
+
+    async def _take_over(self, room_sid: str, sip_call_id: str | None, now: float) -> Taken:
+        same_call = claims.c.room_sid == room_sid
+        if sip_call_id is not None:
+            same_call |= claims.c.sip_call_id == sip_call_id
+        async with self._engine.begin() as connection:
+            found = (await connection.execute(sa.select(claims).where(same_call))).first()
+            if found is None:  # it was there a moment ago; LiveKit delivers again
+                raise StoreUnavailable("claim_vanished")
+            if found.state in {"dispatched", "unknown"}:
+                return Settled(found.call_id, found.state)
+            if found.state == "claimed" and found.lease_until > now:
+                return Held(found.call_id, found.lease_until - now)
+            attempt = found.attempt + 1
+            taken = await connection.execute(
+                sa.update(claims)
+                .where(claims.c.call_id == found.call_id, claims.c.attempt == found.attempt)
+                .values(
+                    state="claimed",
+                    owner=self._owner,
+                    attempt=attempt,
+                    lease_until=now + self._lease_s,
+                    updated_at=now,
+                )
+            )
+        if taken.rowcount:
+            return Claim(found.call_id, attempt)
+        return Held(found.call_id, self._lease_s)
+
+    async def dispatched(
+        self, claim: Claim, *, dispatch_id: str, persona_source: str, persona_version: str
+    ) -> None:
+        """Write down that LiveKit accepted the dispatch."""
+        await self._settle(
+            claim,
+            state="dispatched",
+            dispatch_id=dispatch_id,
+            persona_source=persona_source,
+            persona_version=persona_version,
+        )
+
+    async def unknown(self, claim: Claim) -> None:
+        """Write down that LiveKit may have accepted it."""
+        await self._settle(claim, state="unknown")
+
+    async def release(self, claim: Claim) -> None:
+        """Give the call back: nothing was dispatched, and whoever comes next may try at once."""
+        await self._settle(claim, state="released")
+
+    async def _settle(self, claim: Claim, **values: Any) -> None:
+        try:
+            async with self._engine.begin() as connection:
+                await connection.execute(
+                    sa.update(claims)
+                    .where(claims.c.call_id == claim.call_id, claims.c.attempt == claim.attempt)
+                    .values(updated_at=self._clock(), **values)
+                )
+        except SQLAlchemyError as exc:
+            raise StoreUnavailable(type(exc).__name__) from exc

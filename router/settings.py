@@ -1,0 +1,198 @@
+"""The router's environment, read once; everything downstream receives plain values."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import phonenumbers
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationInfo, field_validator
+
+from personas.settings import Environment
+
+MIN_SECRET_BYTES = 32
+NumberForm = Literal["dialed", "e164", "national"]
+NUMBER_FORMS: tuple[NumberForm, ...] = ("dialed", "e164", "national")
+
+
+def _known_region(value: str | None) -> str | None:
+    if value is None or value.upper() in phonenumbers.SUPPORTED_REGIONS:
+        return value.upper() if value else None
+    raise ValueError("is not a region; use two letters such as US or DE")
+
+
+def _pairs(text: str) -> dict[str, str]:
+    answer = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        key, separator, value = item.partition("=")
+        if not separator or not key.strip() or not value.strip():
+            raise ValueError("must be a list such as ST_one=VALUE,ST_two=VALUE")
+        answer[key.strip()] = value.strip()
+    return answer
+
+
+def _check_length(secret: str, *, dev: bool) -> None:
+    if not secret or (len(secret.encode()) < MIN_SECRET_BYTES and not dev):
+        raise ValueError(
+            f"holds a secret shorter than {MIN_SECRET_BYTES} bytes; `openssl rand -hex 32` makes "
+            "one, or start with --dev on your own machine"
+        )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+Region = Annotated[str | None, AfterValidator(_known_region)]
+
+
+class RouterSettings(Environment):
+    """Every knob of the router; a test keeps README's table equal to it."""
+
+    fixes: ClassVar[Mapping[str, str]] = {
+        "livekit_url": "the address of LiveKit, such as ws://127.0.0.1:7880",
+        "livekit_api_key": "the key that LiveKit signs its webhooks with",
+        "livekit_api_secret": "the secret of LIVEKIT_API_KEY in LiveKit's configuration",
+    }
+
+    # First, because the checks of the secrets depend on it.
+    router_dev: bool = Field(
+        default=False, description="development: short secrets are accepted (`serve --dev`)"
+    )
+    livekit_url: str = Field(
+        pattern=r"^(wss?|https?)://[^/\s]+", description="address of LiveKit (ws, wss, http, https)"
+    )
+    livekit_api_key: str = Field(min_length=1, description="key of LiveKit's API and webhooks")
+    livekit_api_secret: SecretStr = Field(description="its secret, 32 bytes or more")
+    livekit_webhook_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="further `key:secret` pairs that may sign webhooks, separated by commas",
+    )
+    persona_api_base: str = Field(
+        default="https://devcrm.xeny.ai/apis/api/public/mobile",
+        pattern=r"^(https?://\S+|off)$",
+        description="persona API; asked as `<base>/<number>`; `off` for none",
+    )
+    persona_api_token: SecretStr = Field(
+        default=SecretStr(""), description="bearer token of the persona API"
+    )
+    persona_api_forms: str = Field(
+        default="dialed,e164,national",
+        description="in which notations, in order, the API is asked for a number",
+    )
+    persona_number_fields: str = Field(
+        default="mobile,number,did,dialed_number",
+        description="fields of an answer that must hold the number that was asked for",
+    )
+    persona_budget_s: float = Field(
+        default=2.0, gt=0, le=60, description="the longest that a caller waits for the lookup"
+    )
+    persona_dir: Path | None = Field(
+        default=None, description="folder of `<number>.yaml` personas, read as they change"
+    )
+    agent_to_dispatch: str = Field(
+        default="friday-ai-agent",
+        min_length=1,
+        validation_alias=AliasChoices("AGENT_TO_DISPATCH", "LK_AGENT_NAME"),
+        description="name of the agent that answers",
+    )
+    default_region: Region = Field(
+        default=None, description="region of numbers that come without a country code, as `US`"
+    )
+    trunk_regions: str = Field(
+        default="", description="region by trunk where it differs: `ST_one=DE,ST_two=GB`"
+    )
+    trunk_numbers: str = Field(
+        default="", description="number by trunk, for calls that hide theirs: `ST_one=+4930901820`"
+    )
+    dispatch_timeout_s: float = Field(
+        default=3.0, gt=0, le=5, description="the longest that LiveKit may take for one request"
+    )
+    state_dir: Path = Field(
+        default=Path("state"), description="folder of the database and last-known-good personas"
+    )
+    database_url: str = Field(
+        default="",
+        pattern=r"^(|sqlite:///\S+|postgresql://\S+)$",
+        description="`sqlite:///file` or `postgresql://…`; default: a SQLite file in STATE_DIR",
+    )
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 for any")
+    log_format: Literal["json", "console"] = Field(default="json", description="json or console")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error"
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("trunk_regions")
+    @classmethod
+    def _regions(cls, value: str) -> str:
+        for region in _pairs(value).values():
+            _known_region(region)
+        return value
+
+    @field_validator("trunk_numbers")
+    @classmethod
+    def _numbers(cls, value: str) -> str:
+        _pairs(value)
+        return value
+
+    @field_validator("persona_api_forms")
+    @classmethod
+    def _forms(cls, value: str) -> str:
+        if not _words(value) or set(_words(value)) - set(NUMBER_FORMS):
+            raise ValueError("must list one or more of dialed, e164, national")
+        return value
+
+    @field_validator("livekit_api_secret")
+    @classmethod
+    def _long_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        _check_length(value.get_secret_value(), dev=info.data.get("router_dev", False))
+        return value
+
+    @field_validator("livekit_webhook_keys")
+    @classmethod
+    def _long_secrets(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        for pair in _words(value.get_secret_value()):
+            key, _, secret = pair.partition(":")
+            if not key.strip() or not secret.strip():
+                raise ValueError("must be a list such as key:secret,key:secret")
+            _check_length(secret.strip(), dev=info.data.get("router_dev", False))
+        return value
+
+    def webhook_keys(self) -> dict[str, str]:
+        """Return every key that may sign a webhook, with its secret."""
+        keys = {}
+        for pair in _words(self.livekit_webhook_keys.get_secret_value()):
+            key, _, secret = pair.partition(":")
+            keys[key.strip()] = secret.strip()
+        return keys | {self.livekit_api_key: self.livekit_api_secret.get_secret_value()}
+
+    def api_base(self) -> str | None:
+        """Return the base address of the persona API, or None when it is switched off."""
+        return None if self.persona_api_base == "off" else self.persona_api_base.rstrip("/")
+
+    def number_forms(self) -> tuple[NumberForm, ...]:
+        """Return the notations in which the API is asked, in order."""
+        return tuple(
+            form for word in _words(self.persona_api_forms) for form in NUMBER_FORMS if form == word
+        )
+
+    def number_fields(self) -> tuple[str, ...]:
+        """Return the fields of an answer that must hold the number asked for."""
+        return _words(self.persona_number_fields)
+
+    def region_by_trunk(self) -> dict[str, str]:
+        """Return the region of each trunk that has one of its own."""
+        return {trunk: region.upper() for trunk, region in _pairs(self.trunk_regions).items()}
+
+    def number_by_trunk(self) -> dict[str, str]:
+        """Return the number of each trunk that was given one."""
+        return _pairs(self.trunk_numbers)
+
+    def store_url(self) -> str:
+        """Return the database's address in the form in which the operator gave it."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'persona-router.db'}"

@@ -1,0 +1,73 @@
+"""A real PostgreSQL server for one test run, on loopback and a free port."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+HOW = "install PostgreSQL (Debian: apt-get install postgresql) or put initdb on PATH"
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A running server."""
+
+    port: int
+
+    def url(self, database: str = "postgres") -> str:
+        """Address of one database."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Create an empty database and return its address."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        return self.url(name)
+
+
+def binaries() -> Path | None:
+    """Folder of initdb and postgres, or None where there is no PostgreSQL."""
+    on_path = shutil.which("initdb")
+    if on_path:
+        return Path(on_path).resolve().parent
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """Start a server with an empty cluster; stop it and remove the cluster."""
+    folder = binaries()
+    assert folder is not None, HOW
+    root = os.geteuid() == 0  # PostgreSQL refuses to run as root
+    user = pwd.getpwnam("postgres").pw_name if root else None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    cluster = Path(tempfile.mkdtemp(prefix="persona-router-postgres-"))
+    if user:
+        shutil.chown(cluster, user)
+    def run(*command: str | Path) -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=user, cwd=cluster)
+
+    try:
+        data = cluster / "data"
+        run(folder / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N")
+        control = (folder / "pg_ctl", "-D", data, "-l", cluster / "log", "-w")
+        run(*control, "-o", f"-h 127.0.0.1 -p {port} -k {cluster} -F", "start")
+        try:
+            yield Postgres(port)
+        finally:
+            run(*control, "-m", "fast", "stop")
+    finally:
+        shutil.rmtree(cluster, ignore_errors=True)

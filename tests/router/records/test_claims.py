@@ -1,0 +1,222 @@
+"""The claim of a call, on each database."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from router.db import connect, metadata, upgrade
+from router.errors import StoreUnavailable
+from router.records.claims import Claim, Claims, Held, Settled, Taken
+
+LEASE_S = 6.0
+
+
+class Clock:
+    """Unix seconds that stand still until a test moves them."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def engine(store_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = connect(store_url)
+    await upgrade(engine)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def routers(engine: AsyncEngine, clock: Clock) -> list[Claims]:
+    """Three replicas on one database."""
+    ids = itertools.count(1)
+    return [
+        Claims(
+            engine,
+            owner=f"router-{number}",
+            lease_s=LEASE_S,
+            clock=clock,
+            new_id=lambda: f"call-{next(ids)}",
+        )
+        for number in range(3)
+    ]
+
+
+async def take(claims: Claims, room: str = "RM_1", sip_call: str | None = "SCL_1") -> Taken:
+    return await claims.take(room=f"call-{room}", room_sid=room, sip_call_id=sip_call)
+
+
+async def settle(claims: Claims, claim: Claim) -> None:
+    await claims.dispatched(
+        claim, dispatch_id="AD_1", persona_source="api", persona_version="sha256:0"
+    )
+
+
+async def test_the_first_to_take_a_call_has_it(routers: list[Claims]) -> None:
+    taken = await take(routers[0])
+
+    assert isinstance(taken, Claim)
+    assert taken.attempt == 1
+
+
+async def test_while_it_is_claimed_nobody_else_gets_it(
+    routers: list[Claims], clock: Clock
+) -> None:
+    await take(routers[0])
+    clock.now += 2
+
+    taken = await take(routers[1])
+
+    assert isinstance(taken, Held)
+    assert taken.for_s == pytest.approx(LEASE_S - 2)
+
+
+@pytest.mark.parametrize(
+    ("room", "sip_call"), [("RM_1", "SCL_2"), ("RM_2", "SCL_1"), ("RM_1", None)]
+)
+async def test_the_room_and_the_sip_call_each_make_it_the_same_call(
+    routers: list[Claims], room: str, sip_call: str | None
+) -> None:
+    await take(routers[0])
+
+    assert isinstance(await take(routers[1], room, sip_call), Held)
+
+
+async def test_calls_without_a_sip_call_id_are_told_apart_by_room(routers: list[Claims]) -> None:
+    taken = [await take(routers[0], room, None) for room in ("RM_1", "RM_2")]
+
+    assert all(isinstance(one, Claim) for one in taken)
+
+
+async def test_a_dispatched_call_is_settled_for_ever(routers: list[Claims], clock: Clock) -> None:
+    claim = await take(routers[0])
+    assert isinstance(claim, Claim)
+    await settle(routers[0], claim)
+    clock.now += 3600
+
+    assert await take(routers[1]) == Settled(claim.call_id, "dispatched")
+
+
+async def test_an_unknown_dispatch_is_not_repeated_by_a_delivery(
+    routers: list[Claims], clock: Clock
+) -> None:
+    claim = await take(routers[0])
+    assert isinstance(claim, Claim)
+    await routers[0].unknown(claim)
+    clock.now += 3600
+
+    assert await take(routers[1]) == Settled(claim.call_id, "unknown")
+
+
+async def test_a_released_call_may_be_taken_at_once_as_the_next_attempt(
+    routers: list[Claims],
+) -> None:
+    claim = await take(routers[0])
+    assert isinstance(claim, Claim)
+    await routers[0].release(claim)
+
+    assert await take(routers[1]) == Claim(claim.call_id, 2)
+
+
+async def test_a_dead_routers_claim_is_taken_over_when_its_lease_ends(
+    routers: list[Claims], clock: Clock
+) -> None:
+    claim = await take(routers[0])
+    assert isinstance(claim, Claim)
+    clock.now += LEASE_S
+
+    assert await take(routers[1]) == Claim(claim.call_id, 2)
+    assert isinstance(await take(routers[2]), Held)
+
+
+async def test_a_router_that_comes_back_late_changes_nothing(
+    routers: list[Claims], clock: Clock
+) -> None:
+    old = await take(routers[0])
+    assert isinstance(old, Claim)
+    clock.now += LEASE_S
+    await take(routers[1])
+
+    await settle(routers[0], old)
+
+    assert isinstance(await take(routers[2]), Held)
+
+
+async def test_of_many_at_the_same_moment_one_gets_the_call(routers: list[Claims]) -> None:
+    for number in range(10):
+        taken = await asyncio.gather(
+            *(take(router, f"RM_{number}", f"SCL_{number}") for router in routers * 3)
+        )
+
+        assert sum(isinstance(one, Claim) for one in taken) == 1
+        assert sum(isinstance(one, Held) for one in taken) == 8
+
+
+async def test_of_many_at_the_same_moment_one_takes_over(
+    routers: list[Claims], clock: Clock
+) -> None:
+    await take(routers[0])
+    clock.now += LEASE_S
+
+    taken = await asyncio.gather(*(take(router) for router in routers * 3))
+
+    assert [one.attempt for one in taken if isinstance(one, Claim)] == [2]
+
+
+async def test_what_was_dispatched_is_written_down(
+    routers: list[Claims], engine: AsyncEngine
+) -> None:
+    claim = await take(routers[0])
+    assert isinstance(claim, Claim)
+    await settle(routers[0], claim)
+
+    async with engine.connect() as connection:
+        row = (await connection.execute(sa.select(metadata.tables["claims"]))).one()
+    assert (row.state, row.dispatch_id, row.persona_source) == ("dispatched", "AD_1", "api")
+    assert (row.owner, row.attempt, row.room) == ("router-0", 1, "call-RM_1")
+
+
+async def test_the_migrations_make_the_tables_that_the_code_expects(engine: AsyncEngine) -> None:
+    def columns(connection: sa.Connection) -> dict[str, set[str]]:
+        seen = sa.inspect(connection)
+        return {
+            table: {column["name"] for column in seen.get_columns(table)}
+            for table in seen.get_table_names()
+            if table != "alembic_version"
+        }
+
+    async with engine.connect() as connection:
+        made = await connection.run_sync(columns)
+
+    assert made == {name: set(table.c.keys()) for name, table in metadata.tables.items()}
+
+
+async def test_replicas_that_start_together_may_all_upgrade(store_url: str) -> None:
+    engines = [connect(store_url) for _ in range(3)]
+    try:
+        await asyncio.gather(*(upgrade(engine) for engine in engines))
+    finally:
+        for engine in engines:
+            await engine.dispose()
+
+
+async def test_a_database_that_cannot_be_opened_is_one_error_of_ours(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path}")  # a folder, not a file
+    claims = Claims(engine, owner="r", lease_s=LEASE_S, clock=Clock(), new_id=lambda: "c")
+
+    with pytest.raises(StoreUnavailable):
+        await take(claims)
+    await engine.dispose()
