@@ -16,7 +16,7 @@ demo: setup ## three real calls through a real LiveKit server
 
 test: setup ## all tests; ARGS go to pytest
 	@deploy/dev/system-packages.sh espeak-ng postgresql
-	@$(PY) -m router.demo.livekit_server >/dev/null
+	@$(PY) -m router.demo.livekit_server >/dev/null || [ "$$CI" != true ] # its tests are skipped then
 	@$(PY) -m pytest $(ARGS)
 
 check: setup ## formatting, lint, types, import rules

@@ -1,6 +1,6 @@
 """``python -m agent``: run the worker.
 
-Exit: 0 stopped on request, 1 unexpected, 3 the environment cannot be used.
+Exit: 0 stopped on request, 1 could not work, 3 the environment cannot be used.
 """
 
 import asyncio
@@ -21,8 +21,7 @@ def main() -> int:
     from agent.worker import serve  # noqa: PLC0415 - takes seconds, which a wrong setting need not
 
     configure(log_format=settings.log_format, level=settings.log_level)
-    asyncio.run(serve(settings))
-    return 0
+    return 0 if asyncio.run(serve(settings)) else 1
 
 
 if __name__ == "__main__":

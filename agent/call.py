@@ -43,9 +43,9 @@ log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 10.0
 CALLER_TIMEOUT_S: Final = 60.0
+RUNG_TIMEOUT_S: Final = 5.0  # for a caller who was in the room before our router sent us
 ANSWER_TIMEOUT_S: Final = 10.0  # after that a caller who never becomes active is greeted anyway
 GREETING_TIMEOUT_S: Final = 5.0  # for the first sound of a greeting that is being prepared
-LEAVE_TIMEOUT_S: Final = 2.0
 DELETE_TIMEOUT_S: Final = 5.0
 BEAT_S: Final = 2.0
 ATTRIBUTE_CALL_STATUS: Final = "sip.callStatus"
@@ -98,7 +98,7 @@ class Call:
         ctx = self._ctx
         ctx.add_shutdown_callback(self._closed)
         if self._turn.call_id:
-            structlog.contextvars.bind_contextvars(call_id=self._turn.call_id)
+            ctx.log_context_fields = {"call_id": self._turn.call_id}
         house = await self._house.persona()
         named = await self._house.by_id(job.persona_id_of(ctx.job.metadata))
 
@@ -143,6 +143,7 @@ class Call:
             return False
         self._elected = True
         room.on("participant_connected", self._on_newcomer)
+        room.on("disconnected", self._on_disconnected)
         if verdict.remove:
             self._spawn(self._remove(verdict.remove))
         return True
@@ -158,8 +159,9 @@ class Call:
                 fix="this version does not dial: add the SIP participant before the dispatch",
             )
             raise CallerMissing("nobody to talk to")
+        rang = brief.call is not None and brief.direction == "inbound"
         try:
-            async with asyncio.timeout(CALLER_TIMEOUT_S):
+            async with asyncio.timeout(RUNG_TIMEOUT_S if rang else CALLER_TIMEOUT_S):
                 return await self._ctx.wait_for_participant()
         except TimeoutError:
             raise CallerMissing("nobody came") from None
@@ -286,6 +288,10 @@ class Call:
             if isinstance(verdict, election.Leave):
                 self._give_way(verdict)
 
+    def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        if reason == rtc.DisconnectReason.PARTICIPANT_REMOVED:
+            self._give_way(election.Leave("removed from the room"))
+
     def _on_left(self, caller: str, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == caller:
             self._end("the caller hung up")
@@ -309,9 +315,10 @@ class Call:
     # ---- the end ----
 
     def _give_way(self, verdict: election.Leave) -> None:
-        log.info("election.lost", because=verdict.because, attempt=self._turn.attempt)
-        self._elected = False
-        self._leave(verdict.because)
+        if not self._reason:
+            log.info("election.lost", because=verdict.because, attempt=self._turn.attempt)
+            self._elected = False
+            self._leave(verdict.because)
 
     def _leave(self, reason: str) -> None:
         """Leave the room as it is."""
@@ -322,15 +329,7 @@ class Call:
         """Leave and end the room for everyone, at once."""
         if not self._reason:
             self._reason = reason
-            self._ctx.shutdown(reason)
-
-    async def _hang_up(self) -> None:
-        """Leave first: LiveKit counts a job whose room is deleted around it as failed."""
-        try:
-            async with asyncio.timeout(LEAVE_TIMEOUT_S):
-                await self._ctx.room.disconnect()
-        except TimeoutError:
-            log.warning("room.not_left")
+            self._deleting = asyncio.create_task(self._delete_room(reason))
 
     async def _delete_room(self, reason: str) -> None:
         try:
@@ -347,10 +346,11 @@ class Call:
     async def _closed(self) -> None:
         """Clean up after the session has closed and the room is left."""
         await utils.aio.cancel_and_wait(*self._tasks)
-        if self._reason == "the caller hung up": await self._delete_room("x")
+        if self._deleting is not None:
+            await self._deleting
         if self._prepared is not None:
             await self._prepared.aclose()
-        if self._elected:
+        if self._elected and self.transcript.entries:
             log.info(
                 "call.ended",
                 reason=self._reason or "the room closed",

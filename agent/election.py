@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import aiohttp
 import structlog
@@ -66,11 +66,27 @@ def on_newcomer(attempt: int, newcomer: Rival) -> Verdict:
     return Stay()
 
 
-def rival_in(participant: rtc.RemoteParticipant, *, agent_name: str, call_id: str) -> Rival | None:
+class Seen(Protocol):
+    """What is looked at of a participant."""
+
+    @property
+    def identity(self) -> str:
+        """Who it is."""
+
+    @property
+    def kind(self) -> int:
+        """What it is, by LiveKit's numbers."""
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """What it says of itself."""
+
+
+def rival_in(participant: Seen, *, agent_name: str, call_id: str) -> Rival | None:
     """Read *participant* as an agent of our name or of our call; anyone else is no rival."""
     if participant.kind != rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
         return None
-    attributes: Mapping[str, str] = participant.attributes
+    attributes = participant.attributes
     ours = attributes.get(ATTRIBUTE_AGENT_NAME) == agent_name
     same_call = bool(call_id) and attributes.get(ATTRIBUTE_CALL) == call_id
     if not ours and not same_call:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import math
 import os
+import re
 import signal
 import traceback
 from types import MappingProxyType
@@ -39,6 +40,7 @@ QUIET: Final = MappingProxyType(
     }
 )
 
+_QUOTED: Final = re.compile(r"(pushed for text:).*", re.DOTALL)
 _SETTINGS: Final = "settings"
 _HOUSE: Final = "house"
 
@@ -47,14 +49,18 @@ _HOUSE: Final = "house"
 
 
 class ForQueue(logging.Formatter):
-    """Puts a record into words for the way to the main process, which formats and masks it."""
+    """Puts a record into words for the way to the main process, which formats and masks it.
+
+    LiveKit's errors may quote what was to be spoken: it is cut off.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the message; a traceback travels beside it."""
         if record.exc_info and record.exc_info[0] is not None:
-            record.exception = "".join(traceback.format_exception(*record.exc_info))
+            trace = "".join(traceback.format_exception(*record.exc_info))
+            record.exception = _QUOTED.sub(r"\1 …", trace)
             record.exc_info = None
-        return record.getMessage()
+        return _QUOTED.sub(r"\1 …", record.getMessage())
 
 
 def warm_up(process: JobProcess) -> None:
@@ -122,19 +128,25 @@ def build_server(settings: AgentSettings) -> AgentServer:
 
 
 def quieten(level: str) -> None:
-    """Set the levels of the libraries' loggers; job processes take them over."""
+    """Set the levels of the libraries' loggers; job processes take them over.
+
+    LiveKit's own DEBUG lines hold what people say, so they are never written.
+    """
     for name, at_least in QUIET.items():
         logging.getLogger(name).setLevel(at_least)
     for name in ("livekit.agents", "livekit.plugins"):  # below ``livekit``, but not as quiet
-        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).setLevel("INFO" if level == "DEBUG" else level)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(once)
+        handler.addFilter(tidy)
 
 
-def once(record: logging.LogRecord) -> bool:
-    """Drop the copy of the message that a record from a job process carries."""
+def tidy(record: logging.LogRecord) -> bool:
+    """Drop what a job process says twice, and what the native SDK says of leaving.
+
+    Whoever is removed from a room sees its data channels close, which that SDK calls an error.
+    """
     record.__dict__.pop("message", None)
-    return True
+    return not (record.name == "livekit" and "closed unexpectedly" in record.getMessage())
 
 
 def announce(settings: AgentSettings) -> None:
@@ -148,11 +160,10 @@ def announce(settings: AgentSettings) -> None:
         log.warning("speech.chosen", mode="offline", because="keys are missing", missing=missing)
 
 
-async def serve(settings: AgentSettings) -> None:
+async def serve(settings: AgentSettings) -> bool:
     """Take calls until SIGTERM or SIGINT; then let running calls finish. A second signal ends them.
 
-    Raises:
-        Exception: what LiveKit's worker raises when it cannot register.
+    ``False``: the worker could not start or stay registered, and has said why.
     """
     quieten(settings.log_level)
     announce(settings)
@@ -168,13 +179,20 @@ async def serve(settings: AgentSettings) -> None:
     running = asyncio.create_task(server.run())
     await _first(running, stop)
     if not running.done():
-        await _first(asyncio.create_task(server.drain()), stop_now)
+        draining = asyncio.create_task(server.drain())
+        await _first(draining, stop_now)
+        draining.cancel()  # it keeps the server from closing for as long as it waits
+        await asyncio.wait({draining})
     if stop_now.is_set():
         log.warning("worker.forced")
         loop.call_later(FORCED_STOP_TIMEOUT_S, os._exit, 1)
     await server.aclose()
-    await running
+    await asyncio.wait({running})
+    if (failure := running.exception()) is not None:
+        log.error("worker.failed", error=type(failure).__name__, reason=str(failure))
+        return False
     log.info("worker.stopped")
+    return True
 
 
 async def _first(work: asyncio.Task[None], event: asyncio.Event) -> None:

@@ -64,7 +64,7 @@ class Cache(Generic[K, V]):
         clock: Callable[[], float],
         windows: Windows | None = None,
         max_entries: int = 50_000,
-        max_bytes: int = 512 * 1024 * 1024,
+        max_bytes: int = 64 * 1024 * 1024,
         size: Callable[[V], int] = lambda _value: 0,
     ) -> None:
         self._clock = clock

@@ -36,7 +36,8 @@ def mask(text: str) -> str:
     def hide(found: re.Match[str]) -> str:
         if _NOT_A_NUMBER.fullmatch(found[0]):
             return found[0]
-        return f"[…{found[0][-2:]}]"
+        digits = [char for char in found[0] if char.isdecimal()]
+        return f"[…{digits[-2]}{digits[-1]}]"
 
     return _NUMBER.sub(hide, text)
 

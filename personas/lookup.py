@@ -91,7 +91,7 @@ class PersonaLookup:
         self._last_known_good = last_known_good
         self._budget_s = budget_s
         self._clock = clock
-        self._cache: Cache[Key, Fetched] = cache or Cache(clock=clock)
+        self._cache: Cache[Key, Fetched] = Cache(clock=clock) if cache is None else cache
         self._failures = 0
         self._failed_at = clock()
         self._writes: set[asyncio.Task[None]] = set()
@@ -354,7 +354,7 @@ def build_lookup(
         budget_s: the longest that a caller waits.
         persona_dir: folder of ``<number>.yaml`` and ``house.yaml``.
         state_dir: folder in which ``last-known-good/`` is kept; ``None``: nowhere.
-        max_entries: numbers kept in memory.
+        max_entries: numbers kept in memory, if they fit into 64 MiB.
         windows: how old a copy may be.
         clock: monotonic seconds.
         wall: Unix seconds.
@@ -384,4 +384,4 @@ def build_lookup(
 
 
 def _size(fetched: Fetched) -> int:
-    return 2 * len(fetched.persona.raw) + 1024  # its text, and the fields read from it
+    return 2 * len(fetched.persona.raw) + 2048  # measured: its text, the fields read from it, us

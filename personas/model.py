@@ -74,9 +74,7 @@ class PersonaDocument(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
+    def _null_is_absent(cls, value: Json) -> Json:
         return {key: item for key, item in value.items() if item is not None}
 
 

@@ -31,23 +31,31 @@ def env_names(name: str, field: FieldInfo) -> tuple[str, ...]:
     return (str(alias or name.upper()),)
 
 
-class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads ``NAME_FILE`` for each setting ``NAME``."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        for name in env_names(field_name, field):
-            path = os.environ.get(f"{name}_FILE")
-            if not path:
-                continue
+def _secret_files(settings_cls: type[BaseSettings]) -> tuple[dict[str, str], dict[str, str]]:
+    """Read ``NAME_FILE`` for each setting ``NAME``: values, and problems, by variable name."""
+    values: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for field_name, field in settings_cls.model_fields.items():
+        names = env_names(field_name, field)
+        given = [(name, path) for name in names if (path := os.environ.get(f"{name}_FILE"))]
+        for name, path in given[:1]:
             try:
-                value = Path(path).read_text(encoding="utf-8").strip()
+                values[names[0]] = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as exc:
                 why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
-                raise SettingsInvalid(
-                    [f"{name}_FILE: cannot read the file it names ({why}); check path and rights"]
-                ) from exc
-            return value, (name if field.validation_alias else field_name), False
-        return None, field_name, False
+                problems[names[0]] = (
+                    f"{name}_FILE: cannot read the file it names ({why}); check path and rights"
+                )
+    return values, problems
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Gives what the files of ``NAME_FILE`` hold; ``Environment.load`` tells what is wrong."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = env_names(field_name, field)[0]
+        key = name if field.validation_alias else field_name
+        return _secret_files(self.settings_cls)[0].get(name), key, False
 
     def __call__(self) -> dict[str, Any]:
         found = {}
@@ -64,7 +72,6 @@ class Environment(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         hide_input_in_errors=True,
-        env_file=DOTENV_FILES,
         env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
@@ -82,9 +89,14 @@ class Environment(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put ``NAME_FILE`` between the process environment and the dotenv files."""
-        del file_secret_settings
-        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
+        """Put ``NAME_FILE`` between the process environment and the dotenv files.
+
+        Each of these is a source of its own: in a common one, a variable of the weaker file would
+        beat its alias in the stronger.
+        """
+        del file_secret_settings, dotenv_settings
+        files = (DotEnvSettingsSource(settings_cls, env_file=name) for name in DOTENV_FILES[::-1])
+        return init_settings, env_settings, _SecretFiles(settings_cls), *files
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
@@ -93,10 +105,20 @@ class Environment(BaseSettings):
         Raises:
             SettingsInvalid: with every problem at once, and no value.
         """
+        _, unreadable = _secret_files(cls)
+        problems = list(unreadable.values())
         try:
-            return cls(**{name: value for name, value in overrides.items() if value is not None})
+            settings = cls(**{key: value for key, value in overrides.items() if value is not None})
         except ValidationError as exc:
-            raise SettingsInvalid(cls._problems(exc)) from None
+            problems += [
+                problem
+                for problem in cls._problems(exc)
+                if problem.partition(":")[0] not in unreadable
+            ]
+            raise SettingsInvalid(problems) from None
+        if problems:
+            raise SettingsInvalid(problems)
+        return settings
 
     @classmethod
     def _problems(cls, exc: ValidationError) -> list[str]:

@@ -2,6 +2,7 @@
 
 RouterError
 ├── DeliveryRefused     the webhook has no effect; answer its ``status`` and count its ``reason``
+├── TokenRefused        a signed token that proves nothing
 ├── DispatchError
 │   ├── DispatchRefused   LiveKit did nothing: releasing the claim and trying again is safe
 │   └── DispatchUnknown   LiveKit may have done it: never repeat blindly, look first
@@ -29,6 +30,10 @@ class DeliveryRefused(RouterError):
     def __init__(self, reason: str, *, status: int) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class TokenRefused(RouterError):
+    """A token that proves nothing."""
 
 
 class DispatchError(RouterError):

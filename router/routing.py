@@ -4,12 +4,14 @@ It reads a verified event and the numbering plan. It does not look a persona up,
 claims, and never fails: what it cannot make sense of it ignores or refuses, and says why.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from personas.phone import DialedNumber, parse, read_dialed
 
+_E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 KIND_SIP = "SIP"
 KIND_AGENT = "AGENT"
 
@@ -134,7 +136,7 @@ def _dialed(raw: str, trunk_id: str | None, plan: NumberingPlan) -> tuple[Dialed
 
 
 def _caller(raw: str, region: str | None) -> str | None:
-    if not raw:
-        return None
+    if not raw or _E164.fullmatch(raw):  # as most carriers write it; nothing depends on it
+        return raw or None
     number = parse(raw, region)
     return number.e164 if number else raw[:64]

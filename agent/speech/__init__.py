@@ -11,7 +11,7 @@ from typing import Final, Literal
 from xml.sax.saxutils import escape
 
 from livekit import rtc
-from livekit.agents import llm, stt, tts
+from livekit.agents import APIConnectOptions, llm, stt, tts
 from livekit.agents.vad import VAD
 
 from agent.job import Brief
@@ -51,14 +51,14 @@ class Speech:
         return self.ears is not None
 
     async def frames(self, text: str) -> AsyncIterator[rtc.AudioFrame]:
-        """Speak *text*, outside of a session.
+        """Speak *text*, outside of a session, in one try.
 
         Raises:
             livekit.agents.APIError: the voice did not answer.
         """
-        async with aclosing(
-            self.mouth.synthesize(escape(text) if self.escapes_xml else text)
-        ) as spoken:
+        spoken_text = escape(text) if self.escapes_xml else text
+        stream = self.mouth.synthesize(spoken_text, conn_options=APIConnectOptions(max_retry=0))
+        async with aclosing(stream) as spoken:
             async for event in spoken:
                 yield event.frame
 

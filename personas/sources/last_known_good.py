@@ -57,14 +57,23 @@ class Kept:
 
 
 class LastKnownGood:
-    """Keeps one persona for each number in *directory*. *wall* gives Unix seconds."""
+    """Keeps one persona for each number in *directory*. *wall* gives Unix seconds.
+
+    Over *max_files*, the oldest are removed, which is looked after every *prune_every* writes.
+    """
 
     def __init__(
-        self, directory: Path, *, wall: Callable[[], float], max_files: int = MAX_FILES
+        self,
+        directory: Path,
+        *,
+        wall: Callable[[], float],
+        max_files: int = MAX_FILES,
+        prune_every: int = PRUNE_EVERY,
     ) -> None:
         self._directory = directory
         self._wall = wall
         self._max_files = max_files
+        self._prune_every = prune_every
         self._saved: LRUCache[str, tuple[str, float]] = LRUCache(MAX_REMEMBERED)
         self._told_at: dict[str, float] = {}
         self._writes = 0
@@ -126,7 +135,7 @@ class LastKnownGood:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_atomically(self._path(e164), copy.encode())
-            if self._writes % PRUNE_EVERY == 0:
+            if self._writes % self._prune_every == 0:
                 self._prune()
             self._writes += 1
         except OSError as exc:

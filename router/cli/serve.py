@@ -35,6 +35,7 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on who the client is
         timeout_keep_alive=120,  # with 5 s, LiveKit's next delivery can cost a new connection
         timeout_graceful_shutdown=GRACE_S,
     )

@@ -9,14 +9,12 @@ claim: two routers can look before either has acted.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from router.db import is_sqlite, metadata
+from router.db import Store, metadata
 from router.errors import StoreUnavailable
 
 State = Literal["claimed", "released", "dispatched", "unknown"]
@@ -37,6 +35,17 @@ claims = sa.Table(
     sa.Column("persona_version", sa.String(80)),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("updated_at", sa.Float, nullable=False),
+)
+
+
+_SETTLED = ("state", "dispatch_id", "persona_source", "persona_version", "updated_at")
+_SETTLE = (
+    sa.update(claims)
+    .where(
+        claims.c.call_id == sa.bindparam("of_call"),
+        claims.c.attempt == sa.bindparam("of_attempt"),
+    )
+    .values({name: sa.bindparam(name) for name in _SETTLED})
 )
 
 
@@ -72,19 +81,19 @@ class Claims:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        store: Store,
         *,
         owner: str,
         lease_s: float,
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
-        self._engine = engine
+        self._store = store
         self._owner = owner
         self._lease_s = lease_s
         self._clock = clock
         self._new_id = new_id
-        dialect = sqlite if is_sqlite(engine.dialect) else postgresql
+        dialect = sqlite if store.is_sqlite else postgresql
         self._insert = dialect.insert(claims).on_conflict_do_nothing().returning(claims.c.call_id)
 
     async def take(self, *, room: str, room_sid: str, sip_call_id: str | None) -> Taken:
@@ -93,9 +102,9 @@ class Claims:
         Raises:
             StoreUnavailable: the database did not answer.
         """
-        now = self._clock()
+        now, call_id = self._clock(), self._new_id()
         row = {
-            "call_id": self._new_id(),
+            "call_id": call_id,
             "room_sid": room_sid,
             "sip_call_id": sip_call_id,
             "room": room,
@@ -106,39 +115,39 @@ class Claims:
             "created_at": now,
             "updated_at": now,
         }
-        try:
-            async with self._engine.begin() as connection:
-                inserted = (await connection.execute(self._insert, row)).first()
-            if inserted is not None:
-                return Claim(inserted.call_id, 1)
-            return await self._take_over(room_sid, sip_call_id, now)
-        except SQLAlchemyError as exc:
-            raise StoreUnavailable(type(exc).__name__) from exc
 
-    async def _take_over(self, room_sid: str, sip_call_id: str | None, now: float) -> Taken:
+        def take(connection: sa.Connection) -> Taken:
+            if connection.execute(self._insert, row).first() is not None:
+                return Claim(call_id, 1)
+            return self._take_over(connection, room_sid, sip_call_id, now)
+
+        return await self._store.write(take)
+
+    def _take_over(
+        self, connection: sa.Connection, room_sid: str, sip_call_id: str | None, now: float
+    ) -> Taken:
         same_call = claims.c.room_sid == room_sid
         if sip_call_id is not None:
             same_call |= claims.c.sip_call_id == sip_call_id
-        async with self._engine.begin() as connection:
-            found = (await connection.execute(sa.select(claims).where(same_call))).first()
-            if found is None:  # it was there a moment ago; LiveKit delivers again
-                raise StoreUnavailable("claim_vanished")
-            if found.state in {"dispatched", "unknown"}:
-                return Settled(found.call_id, found.state)
-            if found.state == "claimed" and found.lease_until > now:
-                return Held(found.call_id, found.lease_until - now)
-            attempt = found.attempt + 1
-            taken = await connection.execute(
-                sa.update(claims)
-                .where(claims.c.call_id == found.call_id, claims.c.attempt == found.attempt)
-                .values(
-                    state="claimed",
-                    owner=self._owner,
-                    attempt=attempt,
-                    lease_until=now + self._lease_s,
-                    updated_at=now,
-                )
+        found = connection.execute(sa.select(claims).where(same_call)).first()
+        if found is None:  # it was there a moment ago; LiveKit delivers again
+            raise StoreUnavailable("claim_vanished")
+        if found.state in {"dispatched", "unknown"}:
+            return Settled(found.call_id, found.state)
+        if found.state == "claimed" and found.lease_until > now:
+            return Held(found.call_id, found.lease_until - now)
+        attempt = found.attempt + 1
+        taken = connection.execute(
+            sa.update(claims)
+            .where(claims.c.call_id == found.call_id, claims.c.attempt == found.attempt)
+            .values(
+                state="claimed",
+                owner=self._owner,
+                attempt=attempt,
+                lease_until=now + self._lease_s,
+                updated_at=now,
             )
+        )
         if taken.rowcount:
             return Claim(found.call_id, attempt)
         return Held(found.call_id, self._lease_s)
@@ -146,7 +155,7 @@ class Claims:
     async def dispatched(
         self, claim: Claim, *, dispatch_id: str, persona_source: str, persona_version: str
     ) -> None:
-        """Write down that LiveKit accepted the dispatch."""
+        """Write down that LiveKit accepted the dispatch; raises StoreUnavailable."""
         await self._settle(
             claim,
             state="dispatched",
@@ -156,20 +165,15 @@ class Claims:
         )
 
     async def unknown(self, claim: Claim) -> None:
-        """Write down that LiveKit may have accepted it."""
+        """Write down that LiveKit may have accepted it; raises StoreUnavailable."""
         await self._settle(claim, state="unknown")
 
     async def release(self, claim: Claim) -> None:
         """Give the call back: nothing was dispatched, and whoever comes next may try at once."""
         await self._settle(claim, state="released")
 
-    async def _settle(self, claim: Claim, **values: Any) -> None:
-        try:
-            async with self._engine.begin() as connection:
-                await connection.execute(
-                    sa.update(claims)
-                    .where(claims.c.call_id == claim.call_id, claims.c.attempt == claim.attempt)
-                    .values(updated_at=self._clock(), **values)
-                )
-        except SQLAlchemyError as exc:
-            raise StoreUnavailable(type(exc).__name__) from exc
+    async def _settle(self, claim: Claim, *, state: State, **values: str) -> None:
+        row = dict.fromkeys(_SETTLED) | values
+        row |= {"state": state, "updated_at": self._clock()}
+        row |= {"of_call": claim.call_id, "of_attempt": claim.attempt}
+        await self._store.write(lambda connection: connection.execute(_SETTLE, row))

@@ -18,6 +18,10 @@ from personas.sources.files import (
 
 NUMBER = PhoneNumber("+18655701159")
 GOOD = "personality: You are Priya.\n"
+BILLION_LAUGHS = b"personality: p\na0: &a0 x\n" + b"".join(
+    b"a%d: &a%d [%s]\n" % (level, level, b",".join([b"*a%d" % (level - 1)] * 10))
+    for level in range(1, 10)
+)
 
 
 def write(path: Path, text: str = GOOD, *, at: int = 1) -> Path:
@@ -203,9 +207,7 @@ async def test_the_house_persona_is_read_as_it_changes(tmp_path: Path) -> None:
         ("a.yaml", b"a: &a\n  - *a\npersonality: p", "too_deep"),
         (
             "a.yaml",
-            b"a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
-            b"c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
-            b"e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\npersonality: p",
+            BILLION_LAUGHS,
             "too_big",
         ),
         ("a.yaml", b"personality: \xff", "not_utf8"),

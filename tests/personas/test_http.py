@@ -27,11 +27,8 @@ class Api:
 
     def __init__(self, **options: Any) -> None:
         self.counted: list[str] = []
-        options = {
-            "deadline_s": 2.0,
-            "pause_s": lambda: 0.0,
-            "count": self.counted.append,
-        } | options
+        options.setdefault("pause_s", lambda: 0.0)
+        options.setdefault("count", self.counted.append)
         self.source = HttpPersonaSource(options.pop("base", BASE), **options)
 
     async def fetch(self, dialed: DialedNumber = DIALED, known: Fetched | None = None) -> Fetched:
@@ -390,7 +387,7 @@ async def test_an_answer_may_name_its_number_in_any_notation(field: str, value: 
         "+18655701160",
         "+918655701159",
         "+8655701159",
-        "＋0000008655701159",
+        "\uff0b0000008655701159",
         "008655701159",
         "nobody",
         True,
@@ -428,7 +425,7 @@ async def test_without_a_region_the_same_digits_name_the_same_number() -> None:
 
 @respx.mock
 async def test_digits_that_are_no_number_by_themselves_have_to_be_those_asked_for() -> None:
-    # +1 555 … is possible, so it can be dialed, but not valid, so without a plus it reads as nothing
+    # +1 555 … is possible, so it can be dialed; not valid, so without a plus it reads as nothing
     dialed = read_dialed("+15555550100", "US")
     respx.get(f"{BASE}/15555550100").respond(json=PERSONA | {"mobile": "15555550100"})
 
@@ -478,7 +475,8 @@ def sized(size: int) -> bytes:
 @pytest.mark.parametrize(("over", "fits"), [(0, True), (1, False)])
 async def test_the_cap_is_on_what_was_unpacked(encoding: str, over: int, fits: bool) -> None:
     body = sized(MAX_BODY_BYTES + over)
-    packed = {"gzip": gzip.compress, "deflate": zlib.compress}.get(encoding, bytes)(body)
+    packers: dict[str, Any] = {"gzip": gzip.compress, "deflate": zlib.compress}
+    packed = packers.get(encoding, bytes)(body)
     respx.get(url__startswith=BASE).mock(
         return_value=httpx.Response(
             200, headers={"Content-Encoding": encoding}, stream=Chunks(packed, 4096)

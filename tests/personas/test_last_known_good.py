@@ -9,7 +9,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from personas.phone import PhoneNumber
-from personas.sources import last_known_good
 from personas.sources.last_known_good import REWRITE_AFTER_S, LastKnownGood
 from tests.fakes_personas import FakeClock, persona
 
@@ -20,7 +19,7 @@ PERSONA = persona(NUMBER.e164)
 
 @pytest.fixture
 def wall() -> FakeClock:
-    return FakeClock(1_790_000_000.0)
+    return FakeClock(1_000_000_000.0)
 
 
 @pytest.fixture
@@ -220,10 +219,9 @@ async def test_nothing_half_written_is_left_when_the_replacing_fails(
 
 
 async def test_the_oldest_copies_and_forgotten_scraps_are_pruned(
-    tmp_path: Path, wall: FakeClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, wall: FakeClock
 ) -> None:
-    monkeypatch.setattr(last_known_good, "PRUNE_EVERY", 1)
-    store = LastKnownGood(tmp_path / "kept", wall=wall, max_files=3)
+    store = LastKnownGood(tmp_path / "kept", wall=wall, max_files=3, prune_every=1)
     numbers = [PhoneNumber(f"+1312555010{digit}") for digit in range(6)]
     (tmp_path / "kept" / "folder").mkdir(parents=True)
     for name, age_s in (("old.tmp", 4000), ("new.tmp", 10)):

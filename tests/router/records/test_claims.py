@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from router.db import connect, metadata, upgrade
+from router.db import Store, metadata
 from router.errors import StoreUnavailable
 from router.records.claims import Claim, Claims, Held, Settled, Taken
 
@@ -27,11 +26,10 @@ class Clock:
 
 
 @pytest.fixture
-async def engine(store_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = connect(store_url)
-    await upgrade(engine)
-    yield engine
-    await engine.dispose()
+async def store(store_url: str) -> AsyncIterator[Store]:
+    store = await Store(store_url).open()
+    yield store
+    await store.aclose()
 
 
 @pytest.fixture
@@ -40,12 +38,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def routers(engine: AsyncEngine, clock: Clock) -> list[Claims]:
+def routers(store: Store, clock: Clock) -> list[Claims]:
     """Three replicas on one database."""
     ids = itertools.count(1)
     return [
         Claims(
-            engine,
+            store,
             owner=f"router-{number}",
             lease_s=LEASE_S,
             clock=clock,
@@ -72,9 +70,7 @@ async def test_the_first_to_take_a_call_has_it(routers: list[Claims]) -> None:
     assert taken.attempt == 1
 
 
-async def test_while_it_is_claimed_nobody_else_gets_it(
-    routers: list[Claims], clock: Clock
-) -> None:
+async def test_while_it_is_claimed_nobody_else_gets_it(routers: list[Claims], clock: Clock) -> None:
     await take(routers[0])
     clock.now += 2
 
@@ -176,20 +172,17 @@ async def test_of_many_at_the_same_moment_one_takes_over(
     assert [one.attempt for one in taken if isinstance(one, Claim)] == [2]
 
 
-async def test_what_was_dispatched_is_written_down(
-    routers: list[Claims], engine: AsyncEngine
-) -> None:
+async def test_what_was_dispatched_is_written_down(routers: list[Claims], store: Store) -> None:
     claim = await take(routers[0])
     assert isinstance(claim, Claim)
     await settle(routers[0], claim)
 
-    async with engine.connect() as connection:
-        row = (await connection.execute(sa.select(metadata.tables["claims"]))).one()
+    row = await store.read(lambda c: c.execute(sa.select(metadata.tables["claims"])).one())
     assert (row.state, row.dispatch_id, row.persona_source) == ("dispatched", "AD_1", "api")
     assert (row.owner, row.attempt, row.room) == ("router-0", 1, "call-RM_1")
 
 
-async def test_the_migrations_make_the_tables_that_the_code_expects(engine: AsyncEngine) -> None:
+async def test_the_migrations_make_the_tables_that_the_code_expects(store: Store) -> None:
     def columns(connection: sa.Connection) -> dict[str, set[str]]:
         seen = sa.inspect(connection)
         return {
@@ -198,25 +191,26 @@ async def test_the_migrations_make_the_tables_that_the_code_expects(engine: Asyn
             if table != "alembic_version"
         }
 
-    async with engine.connect() as connection:
-        made = await connection.run_sync(columns)
+    made = await store.read(columns)
 
     assert made == {name: set(table.c.keys()) for name, table in metadata.tables.items()}
 
 
 async def test_replicas_that_start_together_may_all_upgrade(store_url: str) -> None:
-    engines = [connect(store_url) for _ in range(3)]
+    stores = [Store(store_url) for _ in range(3)]
     try:
-        await asyncio.gather(*(upgrade(engine) for engine in engines))
+        await asyncio.gather(*(store.open() for store in stores))
     finally:
-        for engine in engines:
-            await engine.dispose()
+        for store in stores:
+            await store.aclose()
 
 
 async def test_a_database_that_cannot_be_opened_is_one_error_of_ours(tmp_path: Path) -> None:
-    engine = connect(f"sqlite:///{tmp_path}")  # a folder, not a file
-    claims = Claims(engine, owner="r", lease_s=LEASE_S, clock=Clock(), new_id=lambda: "c")
+    store = Store(f"sqlite:///{tmp_path}")  # a folder, not a file
+    claims = Claims(store, owner="r", lease_s=LEASE_S, clock=Clock(), new_id=lambda: "c")
 
     with pytest.raises(StoreUnavailable):
+        await store.open()
+    with pytest.raises(StoreUnavailable):
         await take(claims)
-    await engine.dispose()
+    await store.aclose()

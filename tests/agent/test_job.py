@@ -1,0 +1,315 @@
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.job import Brief, Found, Turn, persona_id_of, read, turn_of
+from personas.contract import CallConfig, Origin, encode
+from personas.errors import PersonaInvalid
+from personas.model import Persona
+
+SAMPLES = Path(__file__).parents[1] / "samples" / "metadata"
+HOUSE = Persona.from_document(
+    {
+        "persona_name": "House",
+        "personality": "You answer when nobody else does.",
+        "welcome_message": "Hello from the house.",
+        "closing_message": "Goodbye from the house.",
+        "language": "en",
+    }
+)
+DOCUMENT = {"persona_name": "Mira", "personality": "You are Mira.", "welcome_message": "Hi!"}
+PERSONA = Persona.from_document(DOCUMENT)
+
+
+def nobody(_: str) -> None:
+    return None
+
+
+def brief_of(
+    job: str | bytes | None = "",
+    room: str | bytes | None = "",
+    participant: str | bytes | None = "",
+    personas_by_id: Callable[[str], Persona | None] = nobody,
+) -> Brief:
+    return read(job, room, participant, house=HOUSE, personas_by_id=personas_by_id)
+
+
+def sample(name: str) -> str:
+    return (SAMPLES / f"{name}.json").read_text(encoding="utf-8")
+
+
+def call_config(persona: Persona, **changes: Any) -> CallConfig:
+    origin = Origin(source="api", version=persona.version, because="the API answered")
+    return CallConfig(call_id="c1", room="r1", origin=origin, **changes)
+
+
+def is_house(brief: Brief) -> bool:
+    return brief.persona_name == "House" and brief.version == HOUSE.version
+
+
+def test_our_own_metadata_gives_the_persona_and_says_where_it_came_from() -> None:
+    call = call_config(PERSONA, variables={"name": "Ruth"}, attempt=2)
+
+    brief = brief_of(encode(PERSONA, call, HOUSE).text)
+
+    assert brief.persona_name == "Mira"
+    assert brief.version == PERSONA.version
+    assert (brief.origin, brief.because) == ("api", "the API answered")
+    assert brief.call == call
+    assert brief.variables == {"name": "Ruth"}
+    assert brief.problems == ()
+
+
+def test_nothing_of_the_house_persona_mixes_into_another() -> None:
+    brief = brief_of(json.dumps({"personality": "You are somebody else."}))
+
+    assert brief.persona_name is None
+    assert brief.welcome_message is None
+    assert brief.closing_message is None
+    assert brief.origin == "job"
+
+
+def test_a_document_that_is_not_the_announced_version_leaves_the_house_persona() -> None:
+    call = call_config(Persona.from_document({**DOCUMENT, "welcome_message": "Another!"}))
+
+    brief = brief_of(encode(PERSONA, call, HOUSE).text)
+
+    assert is_house(brief)
+    assert brief.origin == "house"
+    assert brief.problems == ("version mismatch: house persona",)
+
+
+def test_a_broken_call_config_does_not_cost_the_persona() -> None:
+    brief = brief_of(json.dumps({**DOCUMENT, "_call": {"schema": 1, "attempt": "many"}}))
+
+    assert brief.persona_name == "Mira"
+    assert brief.call is None
+    assert "_call is unreadable" in brief.problems[0]
+
+
+def test_a_persona_document_of_another_backend() -> None:
+    brief = brief_of(sample("job_persona_document"))
+
+    assert brief.persona_name == "Priya"
+    assert brief.voice is not None
+    assert brief.voice.id == "en-US-JennyNeural"
+    assert brief.direction == "inbound"
+    assert brief.found[0].layout == "persona document"
+    assert "crm_ref" in brief.found[0].keys
+
+
+def test_a_persona_document_in_camel_case_with_steps() -> None:
+    brief = brief_of(sample("job_persona_structure"))
+
+    assert brief.persona_name == "Lena"
+    assert brief.welcome_message == "Hallo, hier ist Lena vom Versandhaus Nord."
+    assert brief.closing_message == "Auf Wiederhören!"
+    assert isinstance(brief.conversation_structure, list)
+    assert brief.language == "de"
+
+
+def test_an_agent_config() -> None:
+    brief = brief_of(sample("job_agent_config"))
+
+    assert brief.persona_name == "Katrin"
+    assert brief.personality == "freundlich, ruhig\n\nDu vereinbarst Werkstatttermine."
+    assert brief.welcome_message == "Guten Tag, hier ist Katrin vom Autohaus Weber."
+    assert brief.voice is not None
+    assert (brief.voice.provider, brief.voice.id) == ("elevenlabs", "pNInz6obpgDQGcFmaJgB")
+    assert brief.language == "de"
+    assert brief.call_reason == "Inspektion fällig"
+    assert brief.variables["name"] == "Jonas Beck"
+    assert brief.variables["company"] == "Beck Elektro"
+    assert brief.direction == "outbound"
+    assert brief.phone_number is None  # whoever sent this dials
+    assert brief.problems == ()
+
+
+def test_an_agent_config_without_its_required_fields_names_each() -> None:
+    brief = brief_of(sample("job_agent_config_incomplete"))
+
+    assert brief.problems == (
+        "agent_config.name is missing",
+        "agent_config.voice_external_id is missing",
+        "agent_config has neither character nor prompt",
+    )
+    assert brief.persona_name is None
+    assert brief.voice is None
+    assert brief.language == "de"
+    assert brief.personality == HOUSE.personality
+
+
+def test_a_campaign_call_without_a_persona_file_speaks_as_the_house_persona() -> None:
+    brief = brief_of(sample("job_campaign_call"))
+
+    assert is_house(brief)
+    assert brief.campaign_prompt is not None
+    assert brief.campaign_prompt.startswith("Hello {name}")
+    assert brief.phone_number == "+12125550147"
+    assert brief.trunk_id == "ST_example"
+    assert brief.variables == {"name": "Ruth Alder", "phone": "+12125550147"}
+    assert brief.direction == "outbound"
+    assert brief.problems == ()
+
+
+def test_a_campaign_call_speaks_as_the_persona_it_names() -> None:
+    brief = brief_of(
+        sample("job_campaign_call"),
+        personas_by_id=lambda named: PERSONA if named == "assistant-31" else None,
+    )
+
+    assert brief.persona_name == "Mira"
+    assert brief.origin == "file"
+    assert brief.campaign_prompt is not None
+
+
+def test_a_broken_persona_file_leaves_the_house_persona() -> None:
+    def broken(_: str) -> Persona | None:
+        raise PersonaInvalid("no", reason="not_yaml")
+
+    brief = brief_of(sample("job_campaign_call"), personas_by_id=broken)
+
+    assert is_house(brief)
+    assert brief.problems == ("persona file of agentId: not_yaml: house persona",)
+
+
+def test_the_campaign_context_of_a_room() -> None:
+    brief = brief_of(json.dumps(DOCUMENT), sample("room_campaign_context"))
+
+    assert brief.persona_name == "Mira"
+    assert brief.campaign_prompt is not None
+    assert brief.campaign_prompt.startswith("Hello {name}, we hold")
+    assert brief.variables["email"] == "ruth@alder.example"
+    assert [(found.place, found.layout) for found in brief.found] == [
+        ("room", "campaign context"),
+        ("job", "persona document"),
+    ]
+
+
+def test_a_job_wins_over_its_room_and_a_participant_over_both() -> None:
+    job = json.dumps(
+        {"phone_number": "+12125550147", "campaignPrompt": "Of the job.", "contactName": "Job"}
+    )
+
+    brief = brief_of(job, sample("room_campaign_context"), sample("participant_custom_greeting"))
+
+    assert brief.campaign_prompt == "Of the job."
+    assert brief.variables["name"] == "Job"
+    assert brief.variables["email"] == "ruth@alder.example"
+    assert brief.welcome_message is not None
+    assert brief.welcome_message.startswith("Guten Tag Herr Beck")
+    assert brief.found[-1] == Found("participant", "per-call greeting", ("custom_greeting",))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SAMPLES.glob("*.json")))
+def test_every_sample_is_found_in_its_place(name: str) -> None:
+    place = name.partition("_")[0]
+    metadata = {"job": "", "room": "", "participant": "", place: sample(name)}
+
+    brief = brief_of(metadata["job"], metadata["room"], metadata["participant"])
+
+    assert place in {found.place for found in brief.found}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "problem"),
+    [
+        pytest.param(None, "job metadata is empty", id="none"),
+        pytest.param("  ", "job metadata is empty", id="blank"),
+        pytest.param("{", "job metadata is not JSON", id="cut"),
+        pytest.param(b"\xff\xfe", "job metadata is not UTF-8", id="bytes"),
+        pytest.param("[]", "job metadata is not an object", id="list"),
+        pytest.param("{}", "job metadata has no layout that we know", id="nothing"),
+        pytest.param("[" * 100_000, "job metadata is too deep", id="bomb"),
+        pytest.param('{"personality": 7}', "persona document is unusable: wrong_fields", id="type"),
+        pytest.param('{"personality": ""}', "persona document is unusable: wrong_fields", id="no"),
+        pytest.param('{"agent_config": []}', "agent_config is not an object", id="config"),
+    ],
+)
+def test_what_cannot_be_read_leaves_the_house_persona_and_says_why(
+    metadata: str | bytes | None, problem: str
+) -> None:
+    brief = brief_of(metadata)
+
+    assert is_house(brief)
+    assert brief.problems == (f"{problem}: house persona",)
+    assert brief.because == problem
+
+
+def test_a_greeting_that_is_no_text_is_a_problem_and_not_a_greeting() -> None:
+    brief = brief_of(json.dumps(DOCUMENT), None, '{"custom_greeting": ["x"]}')
+
+    assert brief.welcome_message == "Hi!"
+    assert brief.problems == ("custom_greeting is not text",)
+
+
+def test_broken_room_metadata_is_named() -> None:
+    assert "room metadata is not JSON" in brief_of(json.dumps(DOCUMENT), "{").problems
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+known_keys = st.sampled_from(
+    [
+        *("personality", "conversationStructure", "agent_config", "phone_number", "_call"),
+        *("campaignPrompt", "contactInfo", "custom_greeting", "voice", "lead_data", "agentId"),
+        *("welcome_message", "persona_name", "language", "customer_name", "call_reason"),
+    ]
+)
+payloads = st.dictionaries(known_keys, json_values, max_size=6).map(json.dumps)
+anything = st.none() | st.binary(max_size=60) | st.text(max_size=60) | payloads
+
+
+@settings(max_examples=500)
+@given(job=anything, room=anything, participant=anything)
+def test_no_metadata_ever_raises(
+    job: str | bytes | None, room: str | bytes | None, participant: str | bytes | None
+) -> None:
+    brief = brief_of(job, room, participant)
+
+    assert brief.version.startswith("sha256:")
+    assert brief.personality or brief.conversation_structure
+    assert turn_of(job).attempt >= 1
+    persona_id_of(job)
+
+
+def test_ten_thousand_damaged_payloads_never_raise() -> None:
+    dice = random.Random(3)  # noqa: S311 - the same damage on every run
+    whole = [sample(path.stem).encode() for path in sorted(SAMPLES.glob("*.json"))]
+    whole.append(encode(PERSONA, call_config(PERSONA), HOUSE).text.encode())
+
+    for _ in range(10_000):
+        text = bytearray(dice.choice(whole))
+        for _ in range(dice.randint(1, 4)):
+            at = dice.randrange(len(text))
+            text[at : at + dice.randint(0, 3)] = dice.randbytes(dice.randint(0, 3))
+        brief = brief_of(bytes(text), bytes(text), bytes(text))
+
+        assert brief.personality or brief.conversation_structure
+
+
+@given(st.integers(min_value=1, max_value=1000))
+def test_the_turn_of_our_own_metadata(attempt: int) -> None:
+    text = encode(PERSONA, call_config(PERSONA, attempt=attempt), HOUSE).text
+
+    assert turn_of(text) == Turn(attempt, "c1")
+
+
+@pytest.mark.parametrize("metadata", [None, "", "{", '{"_call": 1}', '"_call'])
+def test_a_job_of_another_backend_is_the_first_attempt_of_no_call(metadata: str | None) -> None:
+    assert turn_of(metadata) == Turn(1, "")
+
+
+def test_the_persona_that_a_campaign_names() -> None:
+    assert persona_id_of(sample("job_campaign_call")) == "assistant-31"
+    assert persona_id_of(sample("job_persona_document")) is None
+    assert persona_id_of('{"agentId"') is None

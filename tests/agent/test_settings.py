@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from agent.settings import AgentSettings
+from personas.errors import SettingsInvalid
+
+KEYS = {
+    "DEEPGRAM_API_KEY": "d",
+    "AZURE_SPEECH_KEY": "s",
+    "AZURE_SPEECH_REGION": "westeurope",
+    "AZURE_OPENAI_API_KEY": "o",
+    "AZURE_OPENAI_ENDPOINT": "https://llm.example",
+    "AZURE_OPENAI_DEPLOYMENT": "gpt",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (*KEYS, "SPEECH", "AGENT_TO_DISPATCH", "LK_AGENT_NAME", "AZURE_SPEECH_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LIVEKIT_URL", "ws://127.0.0.1:7880")
+    monkeypatch.setenv("LIVEKIT_API_KEY", "key")
+    monkeypatch.setenv("LIVEKIT_API_SECRET", "a secret of no less than 32 bytes")
+
+
+def test_without_keys_speech_is_offline_and_every_missing_key_is_named() -> None:
+    settings = AgentSettings.load()
+
+    assert settings.speech_mode == "offline"
+    assert settings.missing_keys() == tuple(KEYS)
+
+
+def test_with_all_keys_the_providers_speak(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+    settings = AgentSettings.load()
+
+    assert settings.speech_mode == "providers"
+    assert settings.missing_keys() == ()
+
+
+def test_an_endpoint_stands_in_for_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_SPEECH_ENDPOINT", "http://127.0.0.1:9")
+
+    assert "AZURE_SPEECH_REGION" not in AgentSettings.load().missing_keys()
+
+
+def test_offline_speech_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**KEYS, "SPEECH": "offline"}.items():
+        monkeypatch.setenv(name, value)
+
+    assert AgentSettings.load().speech_mode == "offline"
+
+
+def test_providers_without_their_keys_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEECH", "providers")
+
+    with pytest.raises(SettingsInvalid, match="SPEECH=providers needs DEEPGRAM_API_KEY"):
+        AgentSettings.load()
+
+
+def test_the_agents_name_has_an_alias(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert AgentSettings.load().agent_to_dispatch == "friday-ai-agent"
+
+    monkeypatch.setenv("LK_AGENT_NAME", "monday")
+
+    assert AgentSettings.load().agent_to_dispatch == "monday"
+
+
+def test_what_is_missing_is_named_and_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIVEKIT_URL")
+    monkeypatch.delenv("LIVEKIT_API_SECRET")
+
+    with pytest.raises(SettingsInvalid) as refused:
+        AgentSettings.load()
+
+    assert [problem.split(":")[0] for problem in refused.value.problems] == [
+        "LIVEKIT_URL",
+        "LIVEKIT_API_SECRET",
+    ]

@@ -1,0 +1,69 @@
+"""The test bed: everything real, on loopback, in processes of its own."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from router.demo.livekit_server import WEBHOOK_EVENTS, LiveKitServer
+from router.demo.persona_api import PersonaApi
+from router.demo.phone import Phone
+from router.demo.services import AgentProcess, RouterProcess
+from router.demo.settings import DemoSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Bed:
+    """What runs; each part can be stopped, killed, started again or set to fail."""
+
+    livekit: LiveKitServer
+    persona_api: PersonaApi
+    router: RouterProcess
+    agent: AgentProcess
+
+    def phone(self, dialed: str = "", **options: Any) -> Phone:
+        """Return a phone that calls *dialed*; use it with ``async with``."""
+        server = self.livekit
+        return Phone(server.url, server.api_key, server.api_secret, dialed=dialed, **options)
+
+
+@asynccontextmanager
+async def open_bed(
+    folder: Path,
+    program: Path,
+    *,
+    personas: Mapping[str, Mapping[str, Any] | str] | None = None,
+    router_settings: Mapping[str, str] | None = None,
+    agent_settings: Mapping[str, str] | None = None,
+    include_events: tuple[str, ...] | None = WEBHOOK_EVENTS,
+) -> AsyncIterator[Bed]:
+    """Start a bed; logs and state are in *folder*, settings are environment variables."""
+    environ = DemoSettings.load().environ
+    async with AsyncExitStack() as stack:
+        persona_api = stack.enter_context(PersonaApi(personas))
+        router = RouterProcess(
+            folder / "router",
+            environ=environ,
+            persona_api_base=persona_api.url,
+            settings={"DEFAULT_REGION": "US", **(router_settings or {})},
+        )
+        livekit = await stack.enter_async_context(
+            LiveKitServer(
+                program,
+                webhook_urls=[router.webhook_url],
+                include_events=include_events,
+                log_path=folder / "livekit-server.log",
+            )
+        )
+        router.connect(livekit)
+        await stack.enter_async_context(router)
+        agent = await stack.enter_async_context(
+            AgentProcess(
+                folder / "agent",
+                livekit,
+                environ=environ,
+                settings={"AGENT_IDLE_PROCESSES": "2", **(agent_settings or {})},
+            )
+        )
+        yield Bed(livekit, persona_api, router, agent)
