@@ -119,8 +119,11 @@ class Call:
             if final != brief:
                 brief, parts = final, speech.choose(self._settings, final)
             await self._talk(caller, brief, parts)
-        except (RoomUnreachable, CallerMissing) as exc:
-            log.warning("call.not_held", reason=exc.reason)
+        except CallerMissing as exc:
+            log.info("call.not_held", reason=exc.reason)
+            self._leave(exc.reason)
+        except RoomUnreachable as exc:
+            log.error("call.not_held", reason=exc.reason)
             self._leave(exc.reason)
 
     # ---- the steps ----
@@ -227,6 +230,8 @@ class Call:
         self._mark("active")
 
     async def _greet(self, session: AgentSession[None], brief: job.Brief) -> None:
+        if self._reason:
+            return  # while we got ready a later attempt took over, or the caller hung up
         if not brief.welcome_message:
             if self._settings.force_first_message:
                 session.generate_reply(instructions="Greet the other side and say who you are.")
@@ -336,7 +341,7 @@ class Call:
             async with asyncio.timeout(DELETE_TIMEOUT_S):
                 await self._api().room.delete_room(api.DeleteRoomRequest(room=self._ctx.room.name))
         except (TimeoutError, api.ServerError, aiohttp.ClientError) as exc:
-            if not (isinstance(exc, api.ServerError) and exc.code == "not_found"):
+            if not (isinstance(exc, api.ServerError) and exc.code == api.ServerErrorCode.NOT_FOUND):
                 log.error("room.not_deleted", error=type(exc).__name__)
         self._ctx.shutdown(reason)
 

@@ -103,6 +103,7 @@ async def remove(client: api.LiveKitAPI, room: str, identities: Iterable[str]) -
             async with asyncio.timeout(REMOVE_TIMEOUT_S):
                 await client.room.remove_participant(request)
         except (TimeoutError, api.ServerError, aiohttp.ClientError) as exc:
-            log.warning("rival.not_removed", error=type(exc).__name__)
+            if not (isinstance(exc, api.ServerError) and exc.code == api.ServerErrorCode.NOT_FOUND):
+                log.warning("rival.not_removed", error=type(exc).__name__)
         else:
             log.info("rival.removed")

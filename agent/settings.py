@@ -38,7 +38,6 @@ class AgentSettings(Environment):
     )
 
     persona_dir: Path | None = None
-    default_region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     force_first_message: bool = True
 
     speech: SpeechSetting = "auto"

@@ -6,7 +6,7 @@ import platform
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
@@ -51,6 +51,7 @@ class Services:
     livekit: LiveKit
     lookup: PersonaLookup
     inbound: InboundCalls
+    clock: Callable[[], float]  # Unix seconds
 
 
 class State(TypedDict):
@@ -60,7 +61,9 @@ class State(TypedDict):
 
 
 @asynccontextmanager
-async def open_services(settings: RouterSettings) -> AsyncIterator[Services]:
+async def open_services(
+    settings: RouterSettings, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Services]:
     """Open all that a router needs, and close it again."""
     metrics = Metrics()
     store = Store(settings.store_url())
@@ -85,14 +88,16 @@ async def open_services(settings: RouterSettings) -> AsyncIterator[Services]:
                             lease_s=settings.persona_budget_s
                             + settings.dispatch_timeout_s
                             + LEASE_MARGIN_S,
-                            clock=time.time,
+                            clock=clock,
                             new_id=lambda: uuid.uuid4().hex,
                         ),
                         personas=lookup,
                         dispatcher=livekit,
                         house=lookup.house_persona,
                         metrics=metrics,
+                        clock=clock,
                     ),
+                    clock=clock,
                 )
         finally:
             await lookup.aclose()
@@ -187,7 +192,7 @@ class WebhookEndpoint:
         try:
             authorization = _authorization(scope)
             body = await _body(receive)
-            event = verify(authorization, body, time.time(), services.keys)
+            event = verify(authorization, body, services.clock(), services.keys)
         except DeliveryRefused as exc:
             log.warning("delivery.refused", reason=exc.reason, status=exc.status)
             metrics.refused.labels(exc.reason).inc()
@@ -297,12 +302,12 @@ class Router(Starlette):
             await super().__call__(scope, receive, send)
 
 
-def build_app(settings: RouterSettings) -> Starlette:
+def build_app(settings: RouterSettings, clock: Callable[[], float] = time.time) -> Starlette:
     """Return the application; its lifespan opens and closes all that it needs."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        async with open_services(settings) as services:
+        async with open_services(settings, clock) as services:
             log.info(
                 "router.started",
                 agent=settings.agent_to_dispatch,

@@ -33,7 +33,7 @@ def joined(
         name="participant_joined",
         created_at=time.time(),
         room=room,
-        room_sid="RM_made_up",
+        room_sid=f"RM_{room}",
         participant=Participant(
             sid="PA_made_up",
             identity="sip_caller",

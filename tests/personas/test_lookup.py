@@ -1,7 +1,9 @@
 import asyncio
+import json
 import os
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +360,7 @@ async def test_while_the_api_is_ill_callers_do_not_wait_the_whole_budget(tmp_pat
     stand.api.held.set()
     await until(lambda: len(asyncio.all_tasks()) == 1)
     assert (await stand.find()).origin.source == "api"
+    assert stand.lookup._patience_s() == pytest.approx(1.8)
     await stand.lookup.aclose()
 
 
@@ -538,6 +541,16 @@ async def test_a_lookup_without_anything_speaks_as_the_shipped_house_persona() -
 BEHAVIOURS = ["right", "right", "swapped", "absent", "down", "garbage", "slow", "raise", "empty"]
 
 
+class Body(httpx.AsyncByteStream):
+    """A body that is still to be read, as over a wire."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = json.dumps(content).encode()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.content
+
+
 class UnreliableApi:
     """An API that does what it is told to next: answers, another's persona, garbage, nothing."""
 
@@ -555,11 +568,11 @@ class UnreliableApi:
         if behaviour == "swapped":
             number = number[:-1] + str((int(number[-1]) + 1) % 10)
         if behaviour in {"right", "swapped", "slow"}:
-            return httpx.Response(200, json=document(number), headers={"ETag": f'"{number}"'})
+            return httpx.Response(200, headers={"ETag": number}, stream=Body(document(number)))
         if behaviour == "garbage":
-            return httpx.Response(200, content=b"<html>")
+            return httpx.Response(200, stream=Body("<html>"))
         if behaviour == "empty":
-            return httpx.Response(200, json={"data": None})
+            return httpx.Response(200, stream=Body({"data": None}))
         return httpx.Response(404 if behaviour == "absent" else 503)
 
 
@@ -578,10 +591,25 @@ ACTS = st.lists(
 def test_whatever_happens_nobody_speaks_as_another_number(
     acts: list[Act], *, side_by_side: bool
 ) -> None:
-    asyncio.run(_live_through(acts, side_by_side=side_by_side))
+    asyncio.run(_live_through(acts, budget_s=0.01, side_by_side=side_by_side))
 
 
-async def _live_through(acts: list[Act], *, side_by_side: bool) -> None:
+def test_in_such_a_life_every_source_gets_to_speak() -> None:
+    acts: list[Act] = [
+        ("right", 0, 0.0),
+        ("swapped", 1, 0.0),
+        ("swapped", 0, 601.0),
+        ("down", 0, 90_000.0),
+        ("absent", 0, 0.0),
+        ("right", 0, 31.0),
+    ]
+
+    sources = asyncio.run(_live_through(acts, budget_s=1.0, side_by_side=False))
+
+    assert sources == ["api", "house", "stale", "last_known_good", "house", "api"]
+
+
+async def _live_through(acts: list[Act], *, budget_s: float, side_by_side: bool) -> list[str]:
     with tempfile.TemporaryDirectory() as folder, capture_logs():
         clock, api = FakeClock(), UnreliableApi()
         async with httpx.AsyncClient(transport=httpx.MockTransport(api)) as client:
@@ -589,7 +617,7 @@ async def _live_through(acts: list[Act], *, side_by_side: bool) -> None:
                 house=HOUSE,
                 source=HttpPersonaSource(BASE, client=client, pause_s=lambda: 0.0, deadline_s=1.0),
                 last_known_good=LastKnownGood(Path(folder), wall=clock),
-                budget_s=0.01,
+                budget_s=budget_s,
                 clock=clock,
             )
             calls = []
@@ -608,6 +636,7 @@ async def _live_through(acts: list[Act], *, side_by_side: bool) -> None:
             for dialed, call in calls:
                 _check(dialed, await call)
             await lookup.aclose()
+            return [(await call).origin.source for _, call in calls]
 
 
 def _check(dialed: DialedNumber, found: Found) -> None:

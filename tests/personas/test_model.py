@@ -133,6 +133,7 @@ def test_a_persona_needs_a_personality_or_a_structure(document: dict[str, Any]) 
         ('{"personality": "\\ud800"}', "lone_surrogate"),
         ('{"\\udfff": 1, "personality": "p"}', "lone_surrogate"),
         ('{"personality": "\ud800"}', "lone_surrogate"),
+        ('{"personality": "\ud800", "personality": "p"}', "lone_surrogate"),
         (b'{"personality": "\xff"}', "not_utf8"),
         ("[]", "not_an_object"),
         ('"x"', "not_an_object"),

@@ -1,0 +1,143 @@
+"""The adapter to LiveKit's API: which failures are safe to repeat, and which are not."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import jwt
+import pytest
+from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
+from livekit.protocol.models import ParticipantInfo
+from livekit.protocol.room import ListParticipantsResponse
+from livekit.protocol.sip import ListSIPInboundTrunkResponse, SIPInboundTrunkInfo
+
+from router.dispatch import LiveKit
+from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
+from tests.fakes import FakeLiveKit
+
+SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105  # made up
+
+
+@asynccontextmanager
+async def connected(url: str, timeout_s: float = 0.3) -> AsyncIterator[LiveKit]:
+    async with LiveKit(
+        url=url, api_key="key", api_secret=SECRET, agent_name="friday", timeout_s=timeout_s
+    ) as livekit:
+        yield livekit
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeLiveKit]:
+    async with FakeLiveKit() as server:
+        server.answers["CreateDispatch"] = (200, AgentDispatch(id="AD_7").SerializeToString())
+        yield server
+
+
+async def test_a_dispatch_names_agent_room_metadata_and_attributes(server: FakeLiveKit) -> None:
+    async with connected(server.url) as livekit:
+        dispatch_id = await livekit.dispatch("call-1", '{"a":1}', {"persona.attempt": "2"})
+
+    assert dispatch_id == "AD_7"
+    [(method, content, _)] = server.asked
+    request = CreateAgentDispatchRequest.FromString(content)
+    assert method == "CreateDispatch"
+    assert (request.agent_name, request.room, request.metadata) == ("friday", "call-1", '{"a":1}')
+    assert dict(request.attributes) == {"persona.attempt": "2"}
+
+
+async def test_a_dispatch_may_do_nothing_but_administer_its_room(server: FakeLiveKit) -> None:
+    async with connected(server.url) as livekit:
+        await livekit.dispatch("call-1", "{}", {})
+
+    [(_, _, authorization)] = server.asked
+    claims = jwt.decode(authorization.removeprefix("Bearer "), SECRET, algorithms=["HS256"])
+    assert claims["iss"] == "key"
+    assert claims["video"] == {"roomAdmin": True, "room": "call-1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "invalid_argument"), (401, "unauthenticated"), (404, "not_found"), (429, "exhausted")],
+)
+async def test_what_livekit_refuses_was_not_done(
+    server: FakeLiveKit, status: int, code: str
+) -> None:
+    server.answers["CreateDispatch"] = (status, b'{"code":"%s"}' % code.encode())
+
+    async with connected(server.url) as livekit:
+        with pytest.raises(DispatchRefused, match=code):
+            await livekit.dispatch("call-1", "{}", {})
+
+
+async def test_a_server_that_is_not_there_did_nothing() -> None:
+    async with FakeLiveKit() as gone:
+        url = gone.url
+
+    async with connected(url) as livekit:
+        with pytest.raises(DispatchRefused, match="not_reached"):
+            await livekit.dispatch("call-1", "{}", {})
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+async def test_a_failing_server_may_have_done_it_and_is_asked_once(
+    server: FakeLiveKit, status: int
+) -> None:
+    server.answers["CreateDispatch"] = (status, b"<html>")
+
+    async with connected(server.url) as livekit:
+        with pytest.raises(DispatchUnknown, match=f"status_{status}"):
+            await livekit.dispatch("call-1", "{}", {})
+
+    assert len(server.asked) == 1
+
+
+async def test_a_lost_answer_may_have_been_done_and_is_asked_once(server: FakeLiveKit) -> None:
+    server.cut.add("CreateDispatch")
+
+    async with connected(server.url) as livekit:
+        with pytest.raises(DispatchUnknown, match="connection_lost"):
+            await livekit.dispatch("call-1", "{}", {})
+
+    assert len(server.asked) == 1
+
+
+async def test_a_hanging_server_is_given_up_after_the_deadline(server: FakeLiveKit) -> None:
+    server.hang.add("CreateDispatch")
+
+    async with connected(server.url) as livekit:
+        with pytest.raises(DispatchUnknown, match="timeout"):
+            await livekit.dispatch("call-1", "{}", {})
+
+
+async def test_questions_have_a_deadline_and_one_kind_of_error(server: FakeLiveKit) -> None:
+    server.hang.add("ListRooms")
+    server.cut.add("ListParticipants")
+    server.answers["ListSIPDispatchRule"] = (500, b'{"code":"internal"}')
+
+    async with connected(server.url) as livekit:
+        with pytest.raises(LiveKitUnavailable, match="timeout"):
+            await livekit.ping()
+        with pytest.raises(LiveKitUnavailable, match="not_reached"):
+            await livekit.agents_in("call-1")
+        with pytest.raises(LiveKitUnavailable, match="internal"):
+            await livekit.dispatch_rules()
+
+
+async def test_agents_are_told_from_callers(server: FakeLiveKit) -> None:
+    kinds = {"agent-1": ParticipantInfo.Kind.AGENT, "sip_1": ParticipantInfo.Kind.SIP}
+    people = [ParticipantInfo(identity=name, kind=kind) for name, kind in kinds.items()]
+    listed = ListParticipantsResponse(participants=people)
+    server.answers["ListParticipants"] = (200, listed.SerializeToString())
+
+    async with connected(server.url) as livekit:
+        assert await livekit.agents_in("call-1") == ["agent-1"]
+
+
+async def test_trunks_are_listed_with_their_numbers(server: FakeLiveKit) -> None:
+    trunk = SIPInboundTrunkInfo(sip_trunk_id="ST_1", numbers=["+4930901820"])
+    listed = ListSIPInboundTrunkResponse(items=[trunk])
+    server.answers["ListSIPInboundTrunk"] = (200, listed.SerializeToString())
+
+    async with connected(server.url) as livekit:
+        [found] = await livekit.inbound_trunks()
+
+    assert (found.sip_trunk_id, list(found.numbers)) == ("ST_1", ["+4930901820"])
