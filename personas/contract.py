@@ -20,6 +20,7 @@ from personas.model import (
     PersonaDocument,
     compact,
     parse_object,
+    version_of,
     with_spellings,
 )
 
@@ -133,8 +134,8 @@ def encode(persona: Persona, call: CallConfig, house: Persona) -> Encoded:
     """Put *persona* and *call* into one text of at most ``MAX_METADATA_BYTES`` of UTF-8.
 
     What is too large loses ``memory``, then the fields of the document that we do not know; then
-    the *house* persona speaks, without variables if need be. ``call.origin.version`` stays that of
-    the whole document, unless the house persona takes over.
+    the *house* persona speaks, without variables if need be. ``call.origin.version`` is that of the
+    document that is sent.
 
     Raises:
         BadMetadata: ``too_large``, when even the house persona does not fit.
@@ -153,7 +154,8 @@ def encode(persona: Persona, call: CallConfig, house: Persona) -> Encoded:
     known = {key: value for key, value in document.items() if key in KNOWN_KEYS}
     if len(known) < len(document):
         dropped = (*dropped, "unknown_fields")
-        text = _splice(compact(known), call)
+        origin = call.origin.model_copy(update={"version": version_of(known)})
+        text = _splice(compact(known), call.model_copy(update={"origin": origin}))
         if _fits(text):
             return Encoded(text, dropped)
     origin = Origin(source="house", version=house.version, because="metadata too large")

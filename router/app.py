@@ -93,7 +93,6 @@ async def open_services(
                         ),
                         personas=lookup,
                         dispatcher=livekit,
-                        house=lookup.house_persona,
                         metrics=metrics,
                         clock=clock,
                     ),
@@ -148,7 +147,7 @@ def problem(status: int, title: str, code: str, fix: str = "") -> bytes:
 def _answer(
     status: int, body: bytes = b"", headers: Mapping[bytes, bytes] | None = None
 ) -> tuple[Message, Message]:
-    kind = b"application/problem+json" if status >= 400 else b"text/plain"
+    kind = b"application/problem+json" if body else b"text/plain"
     fields = [
         (b"content-type", kind),
         (b"content-length", str(len(body)).encode()),
@@ -178,6 +177,7 @@ class WebhookEndpoint:
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         services = cast("State", scope["state"])["services"]
         answer = ONLY_POST
         if scope["method"] == "POST":
@@ -292,7 +292,7 @@ ROUTES = [
 
 
 class Router(Starlette):
-    """Starlette, which a webhook delivery passes by: every one of them counts, and needs nothing."""
+    """Starlette, past which a webhook delivery goes: its time is ring time."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

@@ -16,7 +16,6 @@ from personas.contract import (
     encode,
 )
 from personas.lookup import Found, PersonaLookup
-from personas.model import Persona
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
@@ -48,7 +47,6 @@ class InboundCalls:
     claims: Claims
     personas: PersonaLookup
     dispatcher: Dispatcher
-    house: Persona
     metrics: Metrics
     clock: Callable[[], float] = time.time
     timer: Callable[[], float] = field(default=time.perf_counter)
@@ -79,7 +77,7 @@ class InboundCalls:
         except StoreUnavailable as exc:
             log.error("call.not_claimed", event_id=event.event_id, reason=exc.reason)
             return Outcome("failed", "the database did not answer")
-        claimed = self._stage("claim", started)
+        claimed, claim_ms = self._stage("claim", started)
         if isinstance(taken, Settled):
             log.info("call.duplicate", call_id=taken.call_id, state=taken.state)
             return Outcome("duplicate", f"the call is {taken.state} already")
@@ -87,12 +85,18 @@ class InboundCalls:
             log.info("call.held", call_id=taken.call_id, for_s=round(taken.for_s, 1))
             return Outcome("held", "the call is being dispatched at this moment")
         found = await self.personas.find(call.dialed)
-        self._stage("persona", claimed)
+        _, persona_ms = self._stage("persona", claimed)
         self.metrics.lookups.labels(found.origin.source).inc()
-        return await self._dispatch(answer, taken, found, webhook_at)
+        stages = {"claim_ms": claim_ms, "persona_ms": persona_ms}
+        return await self._dispatch(answer, taken, found, webhook_at, stages)
 
     async def _dispatch(
-        self, answer: Answer, claim: Claim, found: Found, webhook_at: float
+        self,
+        answer: Answer,
+        claim: Claim,
+        found: Found,
+        webhook_at: float,
+        stages: dict[str, float],
     ) -> Outcome:
         call, started = answer.call, self.timer()
         config = call_config(
@@ -102,7 +106,7 @@ class InboundCalls:
             origin=explained(found.origin, answer.because),
             ring=Ring(webhook_at=webhook_at, dispatched_at=self.clock()),
         )
-        encoded = encode(found.persona, config, self.house)
+        encoded = encode(found.persona, config, self.personas.house_persona)
         if encoded.dropped:
             log.warning("call.metadata_cut", call_id=claim.call_id, dropped=encoded.dropped)
         attributes = {ATTRIBUTE_ATTEMPT: str(claim.attempt), ATTRIBUTE_CALL: claim.call_id}
@@ -112,7 +116,7 @@ class InboundCalls:
             return await self._failed(claim, exc.reason)
         except DispatchUnknown as exc:
             return await self._unknown(claim, exc.reason)
-        self._stage("dispatch", started)
+        _, dispatch_ms = self._stage("dispatch", started)
         self.metrics.dispatches.labels("done").inc()
         log.info(
             "call.dispatched",
@@ -121,7 +125,9 @@ class InboundCalls:
             origin=found.origin.source,
             version=found.origin.version,
             because=config.origin.because,
-            took_ms=round((self.clock() - webhook_at) * 1000, 1),
+            webhook_at=webhook_at,
+            **stages,
+            dispatch_ms=dispatch_ms,
         )
         try:
             await self.claims.dispatched(
@@ -154,10 +160,11 @@ class InboundCalls:
             log.error("call.not_recorded", call_id=claim.call_id, reason=exc.reason)
         return Outcome("unknown", f"LiveKit may have taken the dispatch: {reason}")
 
-    def _stage(self, stage: str, started: float) -> float:
+    def _stage(self, stage: str, started: float) -> tuple[float, float]:
+        """End a stage; return the time and the stage's milliseconds."""
         now = self.timer()
         self.metrics.stages.labels(stage).observe(now - started)
-        return now
+        return now, round((now - started) * 1000, 1)
 
 
 def explained(origin: Origin, number_because: str) -> Origin:

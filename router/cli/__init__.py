@@ -6,13 +6,12 @@ A command imports what it needs when it runs, so that `--help` answers at once.
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
 
 from personas.errors import PersonaNotFound, PersonaRouterError, SettingsInvalid
 from router.cli import config, demo, doctor, explain, personas, serve, trigger
-from router.cli.exits import FAILED, CheckFailed, Exit
-from router.errors import LiveKitUnavailable
+from router.cli.exits import FAILED, CheckFailed, Exit, RemoteAway
+from router.errors import LiveKitUnavailable, StoreUnavailable
 
 app = typer.Typer(
     name="persona-router",
@@ -32,37 +31,40 @@ app.add_typer(personas.contract_app, name="contract")
 app.add_typer(config.app, name="config")
 
 
+#: How a command that raised ends; the first that fits.
+ENDINGS: tuple[tuple[type[PersonaRouterError], Exit], ...] = (
+    (SettingsInvalid, Exit.CONFIGURATION),
+    (CheckFailed, Exit.CHECK_FAILED),
+    (PersonaNotFound, Exit.NOT_FOUND),
+    (LiveKitUnavailable, Exit.REMOTE_AWAY),
+    (StoreUnavailable, Exit.REMOTE_AWAY),
+    (RemoteAway, Exit.REMOTE_AWAY),
+    (PersonaRouterError, Exit.UNEXPECTED),
+)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status. Errors become one clear line each on stderr."""
     try:
-        answer = app(list(arguments), standalone_mode=False)
-    except SettingsInvalid as exc:
-        for problem in exc.problems:
-            _say(problem)
-        _say("Set these in the environment or in .env; `.env.example` explains each.")
-        return Exit.CONFIGURATION
-    except CheckFailed as exc:
-        _say(str(exc))
-        return Exit.CHECK_FAILED
-    except PersonaNotFound as exc:
-        _say(str(exc))
-        return Exit.NOT_FOUND
-    except LiveKitUnavailable as exc:
-        _say(
-            f"LiveKit did not answer: {exc.reason}. See LIVEKIT_URL, or run `persona-router doctor`"
-        )
-        return Exit.REMOTE_AWAY
+        app(list(arguments))
     except PersonaRouterError as exc:
-        _say(str(exc))
-        return Exit.UNEXPECTED
-    except click.exceptions.Exit as exc:
-        return exc.exit_code
-    except click.Abort:
-        return Exit.UNEXPECTED
-    except click.ClickException as exc:
-        exc.show(sys.stderr)
-        return exc.exit_code
-    return answer if isinstance(answer, int) else Exit.OK
+        for line in _lines(exc):
+            _say(line)
+        return next(status for kind, status in ENDINGS if isinstance(exc, kind))
+    except SystemExit as exc:  # typer's own: --help, usage, typer.Exit
+        return exc.code if isinstance(exc.code, int) else Exit.UNEXPECTED
+    return Exit.OK
+
+
+def _lines(exc: PersonaRouterError) -> Sequence[str]:
+    if isinstance(exc, SettingsInvalid):
+        where = "Set these in the environment or in .env; deploy/.env.example explains each."
+        return (*exc.problems, where)
+    if isinstance(exc, LiveKitUnavailable):
+        return (f"LiveKit did not answer ({exc.reason}); `persona-router doctor` looks why",)
+    if isinstance(exc, StoreUnavailable):
+        return (f"the database did not answer ({exc.reason}); see DATABASE_URL and STATE_DIR",)
+    return (str(exc),)
 
 
 def _say(line: str) -> None:

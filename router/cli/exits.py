@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from personas.errors import PersonaRouterError
+
 OK_MARK, WARNED, FAILED = "ok   ", "warn ", "error"
 
 
@@ -17,5 +19,9 @@ class Exit(IntEnum):
     CHECK_FAILED = 6
 
 
-class CheckFailed(Exception):
+class CheckFailed(PersonaRouterError):
     """A check that the user asked for did not pass."""
+
+
+class RemoteAway(PersonaRouterError):
+    """What the command talks to did not answer."""

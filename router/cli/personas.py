@@ -134,7 +134,7 @@ def schema() -> None:
 
 @contract_app.callback()
 def _contract() -> None:
-    """What router and agent say to each other."""
+    """Look at what router and agent say to each other."""
 
 
 @contract_app.command("schema")

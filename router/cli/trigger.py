@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.exits import CheckFailed
+from router.cli.exits import RemoteAway
 
 TIMEOUT_S = 10.0
 
@@ -54,7 +54,7 @@ def trigger(
                 timeout=TIMEOUT_S,
             )
         except httpx.HTTPError as exc:
-            raise CheckFailed(
+            raise RemoteAway(
                 f"no router answered at {url} ({type(exc).__name__}); is `persona-router serve` "
                 "running there? name another with --to"
             ) from exc

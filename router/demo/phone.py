@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +25,7 @@ from router.demo.sound import (
     comfort_noise,
     is_audible,
 )
+from router.demo.timeline import CallTimes, Utterance
 
 if TYPE_CHECKING:
     from livekit import rtc
@@ -36,29 +37,6 @@ REQUEST_TIMEOUT_S = 5.0
 TOPIC_TRANSCRIPTION = "lk.transcription"
 TOPIC_CHAT = "lk.chat"
 _SEGMENT_ID = "lk.segment_id"
-
-
-@dataclass(frozen=True, slots=True)
-class CallTimes:
-    """When things happened, in Unix seconds; None: not yet."""
-
-    dialed_at: float | None = None
-    joined_at: float | None = None  # the caller is in the room: it rings
-    agent_joined_at: float | None = None
-    track_subscribed_at: float | None = None  # the gateway would answer the INVITE now
-    active_at: float | None = None
-    first_audio_at: float | None = None  # the first audible frame of the agent
-    first_word_at: float | None = None  # the first text of the agent's transcription
-    ended_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """What the agent said in one go, as its transcription has it; ``ended_at`` None: speaking."""
-
-    text: str
-    began_at: float
-    ended_at: float | None = None
 
 
 class Phone:
@@ -133,6 +111,14 @@ class Phone:
             one.identity for one in self._connection.remote_participants.values() if _is_agent(one)
         )
 
+    @property
+    def agent_attributes(self) -> dict[str, str]:
+        """The attributes of the agent that is in the room now; empty when there is none."""
+        if self._connection is None:
+            return {}
+        there = [one for one in self._connection.remote_participants.values() if _is_agent(one)]
+        return dict(there[-1].attributes) if there else {}
+
     # ---- what a caller does ---------------------------------------------------------------
 
     async def dial(self, *, timeout_s: float = DIAL_TIMEOUT_S) -> None:
@@ -142,7 +128,7 @@ class Phone:
             SetupFailed: livekit.rtc is not installed.
             CallFailed: LiveKit did not let us in, in time.
         """
-        self._rtc = _livekit_rtc()
+        self._rtc = livekit_rtc()
         room: rtc.Room = self._rtc.Room()
         room.on("participant_connected", self._on_participant)
         room.on("track_subscribed", self._on_track)
@@ -400,7 +386,12 @@ def _is_agent(participant: "rtc.RemoteParticipant") -> bool:
     return participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 
 
-def _livekit_rtc() -> ModuleType:
+def livekit_rtc() -> ModuleType:
+    """Load livekit.rtc.
+
+    Raises:
+        SetupFailed: it is not installed.
+    """
     try:
         from livekit import rtc  # comes with an extra, and is slow
     except ImportError as exc:

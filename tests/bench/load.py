@@ -1,95 +1,70 @@
-"""Signed deliveries as LiveKit sends them, and a sender that is faster than what it measures."""
+"""The deliveries of made-up calls, as LiveKit sends them: recorded bodies under other names.
 
-import asyncio
+A call is the ten recorded deliveries of an inbound call and a second track of the agent, which
+background audio makes: a dozen, of which one is the SIP caller joining.
+"""
+
 import random
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Final
 
-from router.demo.deliveries import body, caller_attributes
 from router.events import sign
+from tests.samples import deliveries
 
-KEY = "benchkey"
-SECRET = secrets.token_hex(32)
-#: One call's deliveries as the recordings have them; a dozen, of which one is the SIP join.
-CALL: Sequence[tuple[str, str | None]] = (
-    ("room_started", None),
-    ("participant_joined", "SIP"),
-    ("track_published", "SIP"),
-    ("participant_joined", "AGENT"),
-    ("track_published", "AGENT"),
-    ("track_unpublished", "SIP"),
-    ("participant_left", "SIP"),
-    ("track_unpublished", "AGENT"),
-    ("participant_left", "AGENT"),
-    ("participant_connection_aborted", "SIP"),
-    ("participant_left", "SIP"),
-    ("room_finished", None),
-)
+KEY: Final = "benchkey"
+SECRET: Final = "bench_secret_bench_secret_bench_secret"
+PER_CALL: Final = 12
+
+_TEN = tuple(one.body.decode() for one in deliveries()[14:21] + deliveries()[27:30])
+_DOZEN = (*_TEN[:5], _TEN[4], _TEN[7], *_TEN[5:])
+#: A few a call, for runs in which the callers are what matters.
+_FEW = (_TEN[1], _TEN[3], _TEN[6], _TEN[9])
+FEW: Final = len(_FEW)
 
 
 def number(index: int) -> str:
-    """Return a made-up number in the United States."""
-    return f"+1312{2000000 + index:07d}"
+    """Return a made-up number in the United States, one of ten million."""
+    return f"+1312{2_000_000 + index % 8_000_000:07d}"
 
 
-def requests(calls: int, *, numbers: int, seed: int = 1) -> Iterator[bytes]:
-    """Yield the HTTP requests of *calls* calls, each to one of *numbers* numbers, in order."""
-    chance = random.Random(seed)  # noqa: S311  # repeatable load, not a secret
-    for call in range(calls):
-        room, sid = f"call-bench-{seed}-{call}", f"RM_{seed}_{call}_{secrets.token_hex(4)}"
-        attributes = caller_attributes(
-            number=number(chance.randrange(numbers)), caller="+13125550100"
-        )
-        for name, kind in CALL:
-            content = body(
-                name,
-                room=room,
-                room_sid=sid,
-                kind=kind or "",
-                attributes=attributes if kind == "SIP" else ({} if kind else None),
-            )
-            yield (
-                b"POST /livekit-webhook HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                b"Content-Type: application/webhook+json\r\nAuthorization: "
-                + sign(content, time.time(), KEY, SECRET.encode()).encode()
-                + b"\r\nContent-Length: "
-                + str(len(content)).encode()
-                + b"\r\n\r\n"
-                + content
-            )
+def caller() -> str:
+    """Return a number that calls, made up anew each time."""
+    return f"+1312555{random.randrange(10_000):04d}"  # noqa: S311  # no secret
 
 
-@dataclass(slots=True)
-class Sent:
-    """What came of a load."""
+def call(dialed: str, *, few: bool = False) -> list[bytes]:
+    """Return the HTTP requests of one call to *dialed*, signed now, in their order."""
+    room_sid = f"RM_{secrets.token_hex(6)}"
+    names = {
+        "call-_sipp_XpSqUR7mfZG4": room_of(room_sid),
+        "RM_2nqWTUVPnjdz": room_sid,
+        "SCL_wcmU7zzYRcx9": f"SCL_{secrets.token_hex(6)}",
+        "+18655701160": dialed,
+        "sipp": caller(),
+    }
+    requests = []
+    for body in _FEW if few else _DOZEN:
+        text = body.replace('"id":"EV_', f'"id":"EV_{secrets.token_hex(3)}')
+        for recorded, made_up in names.items():
+            text = text.replace(recorded, made_up)
+        requests.append(request(text.encode()))
+    return requests
 
-    seconds: float
-    ok: int
-    other: int
+
+def room_of(room_sid: str) -> str:
+    """Return the name of the room that has this sid."""
+    return f"call-bench-{room_sid}"
 
 
-async def send(port: int, load: Sequence[bytes], *, connections: int) -> Sent:
-    """Send *load* over *connections* kept-alive connections, each one request at a time."""
-    waiting = iter(load)
-    ok = other = 0
-
-    async def one() -> None:
-        nonlocal ok, other
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for request in waiting:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            if length and length != b"0":
-                await reader.readexactly(int(length))
-            if head.startswith(b"HTTP/1.1 200"):
-                ok += 1
-            else:
-                other += 1
-        writer.close()
-
-    started = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(connections)))
-    return Sent(time.perf_counter() - started, ok, other)
+def request(body: bytes) -> bytes:
+    """Return the request that delivers *body*, with the header fields that LiveKit sends."""
+    return (
+        b"POST /livekit-webhook HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"
+        b"User-Agent: Go-http-client/1.1\r\nContent-Length: "
+        + str(len(body)).encode()
+        + b"\r\nAuthorization: "
+        + sign(body, time.time(), KEY, SECRET.encode()).encode()
+        + b"\r\nContent-Type: application/webhook+json\r\nAccept-Encoding: gzip\r\n\r\n"
+        + body
+    )

@@ -17,6 +17,7 @@ from router.demo.livekit_server import LiveKitServer
 from router.demo.persona_api import Faults
 from router.demo.settings import DemoSettings
 from tests.e2e.bed import Bed, open_bed
+from tests.e2e.evidence import Evidence, open_evidence
 
 HOW = (
     "livekit-server is missing; `make test` builds it, and so does "
@@ -98,9 +99,13 @@ async def shared_bed(
     logs: Path, livekit_program: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Bed]:
     """Everything running, for all tests of a module; take it through ``bed``."""
-    personas = getattr(request.module, "PERSONAS", None)
-    folder = logs / request.module.__name__.rpartition(".")[2]
-    async with open_bed(folder, livekit_program, personas=personas) as running:
+    module = request.module
+    async with open_bed(
+        logs / module.__name__.rpartition(".")[2],
+        livekit_program,
+        personas=getattr(module, "PERSONAS", None),
+        router_settings=getattr(module, "ROUTER_SETTINGS", None),
+    ) as running:
         yield running
 
 
@@ -108,9 +113,16 @@ async def shared_bed(
 def bed(shared_bed: Bed) -> Iterator[Bed]:
     """Everything running, with the module's ``PERSONAS`` behind the persona API.
 
-    The processes are shared by the module's tests; the persona API's faults and counters are new
+    ``ROUTER_SETTINGS`` of the module are environment variables of the router. The processes are shared by the module's tests; the persona API's faults and counters are new
     for each.
     """
     yield shared_bed
     shared_bed.persona_api.faults = Faults()
     shared_bed.persona_api.requests.clear()
+
+
+@pytest_asyncio.fixture
+async def evidence(bed: Bed) -> AsyncIterator[Evidence]:
+    """What can be seen of the bed from outside."""
+    async with open_evidence(bed) as seen:
+        yield seen

@@ -142,7 +142,11 @@ def test_unknown_fields_are_dropped_next() -> None:
     encoded = encode(large, call_with(memory=["m"]), HOUSE)
 
     assert encoded.dropped == ("memory", "unknown_fields")
-    assert decode(encoded.text) == ({"personality": "p", "voice": "v"}, call_with(memory=[]))
+    document, call = decode(encoded.text)
+    assert document == {"personality": "p", "voice": "v"}
+    assert call is not None
+    assert call.origin.version == version_of(document)
+    assert call.model_copy(update={"origin": CALL.origin}) == call_with(memory=[])
 
 
 def test_memory_that_is_not_there_is_not_reported_as_dropped() -> None:

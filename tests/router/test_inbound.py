@@ -55,7 +55,6 @@ class Bench:
             ),
             personas=self.lookup,
             dispatcher=self.dispatcher,
-            house=HOUSE,
             metrics=self.metrics,
             clock=lambda: self.now,
         )
@@ -269,7 +268,6 @@ async def test_a_dispatch_that_cannot_be_recorded_has_been_done_all_the_same(ben
         claims=claims,
         personas=bench.lookup,
         dispatcher=bench.dispatcher,
-        house=HOUSE,
         metrics=bench.metrics,
     )
 
