@@ -34,7 +34,12 @@ class Check:
     fix: str = ""
 
 
-async def examine(settings: RouterSettings) -> list[Check]:
+async def examine(
+    settings: RouterSettings,
+    *,
+    worker_wait_s: float = WORKER_WAIT_S,
+    max_skew_s: float = MAX_SKEW_S,
+) -> list[Check]:
     """Run every check; none of them raises."""
     async with (
         LiveKit(
@@ -50,8 +55,8 @@ async def examine(settings: RouterSettings) -> list[Check]:
         rest: list[Callable[[], Awaitable[list[Check]]]] = [lambda: _persona_api(settings, http)]
         if reached.level == "ok":
             rest += [
-                lambda: _clock(settings, http),
-                lambda: _worker(settings, livekit),
+                lambda: _clock(settings, http, max_skew_s),
+                lambda: _worker(settings, livekit, worker_wait_s),
                 lambda: _rules(livekit),
             ]
         found = await asyncio.gather(*(check() for check in rest))
@@ -79,14 +84,16 @@ async def _livekit(livekit: LiveKit) -> Check:
     return Check("livekit", "ok", "reached, and it takes our key")
 
 
-async def _clock(settings: RouterSettings, http: httpx.AsyncClient) -> list[Check]:
+async def _clock(
+    settings: RouterSettings, http: httpx.AsyncClient, max_skew_s: float
+) -> list[Check]:
     try:  # ws → http, wss → https
         answer = await http.get(re.sub(r"^ws", "http", settings.livekit_url))
         theirs = parsedate_to_datetime(answer.headers["date"])
     except (httpx.HTTPError, KeyError, ValueError):
         return [Check("clock", "warning", "LiveKit's clock could not be read", "compare by hand")]
     skew_s = (datetime.now(UTC) - theirs).total_seconds()
-    if abs(skew_s) > MAX_SKEW_S:
+    if abs(skew_s) > max_skew_s:
         return [
             Check(
                 "clock",
@@ -133,11 +140,11 @@ async def _persona_api(settings: RouterSettings, http: httpx.AsyncClient) -> lis
     return [Check("persona api", "ok", "it answers")]
 
 
-async def _worker(settings: RouterSettings, livekit: LiveKit) -> list[Check]:
+async def _worker(settings: RouterSettings, livekit: LiveKit, wait_s: float) -> list[Check]:
     name = settings.agent_to_dispatch
     room = f"persona-router-doctor-{secrets.token_hex(4)}"
     try:
-        joined = await _agent_comes(livekit, room)
+        joined = await _agent_comes(livekit, room, wait_s)
     except (DispatchError, LiveKitUnavailable) as exc:
         return [Check("worker", "error", f"the test dispatch failed ({exc.reason})", "see livekit")]
     if joined:
@@ -146,16 +153,16 @@ async def _worker(settings: RouterSettings, livekit: LiveKit) -> list[Check]:
         Check(
             "worker",
             "error",
-            f"no agent {name!r} joined a test room within {WORKER_WAIT_S:.0f} s",
+            f"no agent {name!r} joined a test room within {wait_s:.0f} s",
             "start `persona-router agent`, with the same LIVEKIT_URL and AGENT_TO_DISPATCH",
         )
     ]
 
 
-async def _agent_comes(livekit: LiveKit, room: str) -> bool:
+async def _agent_comes(livekit: LiveKit, room: str, wait_s: float) -> bool:
     await livekit.dispatch(room, "{}", {})
     try:
-        async with asyncio.timeout(WORKER_WAIT_S):
+        async with asyncio.timeout(wait_s):
             while not await livekit.agents_in(room):  # noqa: ASYNC110  # LiveKit has no event
                 await asyncio.sleep(POLL_S)
     except TimeoutError:

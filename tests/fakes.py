@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -87,7 +87,7 @@ class FakeLiveKit:
         kind = "application/protobuf" if status == 200 else "application/json"
         return web.Response(status=status, body=body, content_type=kind)
 
-    async def __aenter__(self) -> "FakeLiveKit":
+    async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)

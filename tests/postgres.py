@@ -57,6 +57,7 @@ def running() -> Iterator[Postgres]:
     cluster = Path(tempfile.mkdtemp(prefix="persona-router-postgres-"))
     if user:
         shutil.chown(cluster, user)
+
     def run(*command: str | Path) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=user, cwd=cluster)
 

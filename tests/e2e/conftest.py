@@ -113,8 +113,8 @@ async def shared_bed(
 def bed(shared_bed: Bed) -> Iterator[Bed]:
     """Everything running, with the module's ``PERSONAS`` behind the persona API.
 
-    ``ROUTER_SETTINGS`` of the module are environment variables of the router. The processes are shared by the module's tests; the persona API's faults and counters are new
-    for each.
+    The module's ``ROUTER_SETTINGS`` are environment variables of the router. The processes are
+    shared by its tests; the persona API's faults and counters are new for each.
     """
     yield shared_bed
     shared_bed.persona_api.faults = Faults()

@@ -1,6 +1,6 @@
 """The test bed itself: one call goes the whole way."""
 
-from router.demo.phone import CallTimes
+from router.demo.timeline import CallTimes
 from tests.e2e.bed import Bed
 
 NUMBER = "+13125550101"

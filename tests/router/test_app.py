@@ -64,7 +64,7 @@ async def started(
         async with app.router.lifespan_context(app) as state:
 
             async def with_state(scope: Any, receive: Any, send: Any) -> None:
-                await app({**scope, "state": dict(state)}, receive, send)
+                await app({**scope, "state": {**(state or {})}}, receive, send)
 
             transport = httpx.ASGITransport(with_state)
             async with httpx.AsyncClient(transport=transport, base_url="http://router") as client:

@@ -93,7 +93,7 @@ async def test_a_database_that_is_locked_is_given_up_after_the_deadline(
     await other.aclose()
 
 
-async def test_a_reader_does_not_wait_for_a_writer(store: Store, store_url: str) -> None:
+async def test_a_reader_does_not_wait_for_a_writer(store: Store) -> None:
     await add(store, "before")
     release, locked = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()

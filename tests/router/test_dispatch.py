@@ -14,7 +14,7 @@ from router.dispatch import LiveKit
 from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
 from tests.fakes import FakeLiveKit
 
-SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105  # made up
+SECRET = "0123456789abcdef0123456789abcdef"  # made up
 
 
 @asynccontextmanager

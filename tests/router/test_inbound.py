@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import json
-from dataclasses import replace
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,9 +238,7 @@ async def test_a_router_that_died_before_the_dispatch_is_followed_by_another(ben
     assert bench.dispatcher.sent[0].attributes["persona.attempt"] == "2"
 
 
-async def test_a_database_that_is_away_is_our_fault_and_to_come_again(
-    bench: Bench, tmp_path: Path
-) -> None:
+async def test_a_database_that_is_away_is_our_fault_and_to_come_again(tmp_path: Path) -> None:
     broken = Bench(Store(f"sqlite:///{tmp_path}"))  # a folder
 
     outcome = await broken.router().take(ringing())

@@ -8,7 +8,7 @@ from personas.errors import SettingsInvalid
 from personas.settings import env_names
 from router.settings import RouterSettings
 
-SECRET = "made-up-secret-made-up-secret-32"  # noqa: S105
+SECRET = "made-up-secret-made-up-secret-32"
 WELL = {
     "LIVEKIT_URL": "ws://127.0.0.1:7880",
     "LIVEKIT_API_KEY": "devkey",

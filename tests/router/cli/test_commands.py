@@ -1,0 +1,288 @@
+"""Every command, as a user types it: what it prints, where, and how it ends."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from typer.main import get_command
+
+from personas.model import Persona
+from router.cli import app, run
+from router.errors import DeliveryRefused
+from router.events import verify
+from tests.router.cli.conftest import SECRET
+
+NUMBER = "8655701159"
+PERSONA = "persona_name: Mia\npersonality: You answer the phone.\nwelcome_message: Hi!\n"
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    group = group or get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    assert run(arguments) == status
+    return capsys.readouterr().out
+
+
+def problem(capsys: pytest.CaptureFixture[str], *arguments: str, status: int) -> str:
+    assert run(arguments) == status
+    said = capsys.readouterr()
+    assert said.out == ""
+    return said.err
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_every_command_has_help_that_says_what_it_does(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    text = output(capsys, *command, "--help")
+
+    assert "Usage:" in text
+    assert len(text.split()) > 10
+
+
+def loaded_by(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys, json\nprint(json.dumps(list(sys.modules)))"],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_help_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import router.cli")
+
+    assert loaded.isdisjoint({"livekit", "sqlalchemy", "httpx", "starlette", "phonenumbers"})
+
+
+def test_a_router_never_loads_the_agents_library() -> None:
+    loaded = loaded_by("import router.app, router.doctor, personas.lookup")
+
+    assert loaded.isdisjoint({"livekit.agents", "livekit.rtc", "agent"})
+
+
+def test_missing_settings_end_with_3_and_are_all_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LIVEKIT_URL")
+    monkeypatch.setenv("LIVEKIT_API_SECRET", "short")
+
+    said = problem(capsys, "serve", status=3)
+
+    assert "LIVEKIT_URL: is not set" in said
+    assert "LIVEKIT_API_SECRET: holds a secret shorter than 32 bytes" in said
+    assert "short" not in said.replace("shorter", "")
+
+
+def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No such command" in problem(capsys, "nope", status=2)
+
+
+# ---- explain ------------------------------------------------------------------------------
+
+
+def test_explain_says_who_answers_and_why(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "+18655701159.yaml").write_text(PERSONA)
+    monkeypatch.setenv("PERSONA_DIR", str(tmp_path))
+
+    text = output(capsys, "explain", NUMBER)
+
+    assert f"{NUMBER} → +18655701159" in text
+    assert "Mia" in text
+    assert "because   the dialed number; no persona API is configured" in text
+
+
+def test_explain_as_json_is_the_same_chain(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "+18655701159.yaml").write_text(PERSONA)
+    monkeypatch.setenv("PERSONA_DIR", str(tmp_path))
+
+    chain = json.loads(output(capsys, "explain", NUMBER, "--json"))
+
+    assert (chain["decision"], chain["persona"], chain["source"]) == ("answer", "Mia", "file")
+    assert chain["dialed_number"] == "+18655701159"
+    assert [step["source"] for step in chain["steps"]] == ["file"]
+
+
+def test_explain_reads_a_number_in_the_region_of_its_trunk(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUNK_REGIONS", "ST_de=DE")
+
+    text = output(capsys, "explain", "030 901820", "--trunk", "ST_de", "--json")
+
+    assert json.loads(text)["dialed_number"] == "+4930901820"
+
+
+def test_explain_of_no_number_names_the_house_persona(capsys: pytest.CaptureFixture[str]) -> None:
+    chain = json.loads(output(capsys, "explain", "101", "--json"))
+
+    assert (chain["dialed_number"], chain["source"]) == (None, "house")
+
+
+# ---- trigger ------------------------------------------------------------------------------
+
+
+class Receiver:
+    """A webhook receiver that keeps what it got and answers as our verification says."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.got.append((self.headers["Authorization"], body))
+                self.send_response(receiver.verdict(self.headers["Authorization"], body))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def verdict(self, authorization: str, body: bytes) -> int:
+        try:
+            verify(authorization, body, time.time(), {"devkey": SECRET.encode()})
+        except DeliveryRefused as exc:
+            return exc.status
+        return 200
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    thread = threading.Thread(target=receiver.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield receiver
+    receiver.server.shutdown()
+    thread.join()
+    receiver.server.server_close()
+
+
+def test_trigger_sends_a_delivery_that_verifies(
+    capsys: pytest.CaptureFixture[str], receiver: Receiver
+) -> None:
+    arguments = ["--number", NUMBER, "--to", receiver.url, "--json"]
+
+    [answer] = json.loads(output(capsys, "trigger", "participant_joined", *arguments))
+
+    assert answer["status"] == 200
+    sent = json.loads(receiver.got[0][1])
+    assert sent["participant"]["attributes"]["sip.trunkPhoneNumber"] == NUMBER
+    assert sent["participant"]["kind"] == "SIP"
+
+
+def test_trigger_can_send_the_same_delivery_twice(
+    capsys: pytest.CaptureFixture[str], receiver: Receiver
+) -> None:
+    output(capsys, "trigger", "participant_joined", "--to", receiver.url, "--duplicate")
+
+    assert len(receiver.got) == 2
+    assert receiver.got[0] == receiver.got[1]
+
+
+def test_trigger_can_sign_wrongly(capsys: pytest.CaptureFixture[str], receiver: Receiver) -> None:
+    text = output(capsys, "trigger", "participant_joined", "--to", receiver.url, "--bad-signature")
+
+    assert text.startswith("401 in ")
+
+
+def test_trigger_without_a_router_ends_with_5(capsys: pytest.CaptureFixture[str]) -> None:
+    said = problem(capsys, "trigger", "participant_joined", "--to", "http://127.0.0.1:9", status=5)
+
+    assert "persona-router serve" in said
+
+
+# ---- personas, contract, config -----------------------------------------------------------
+
+
+def test_the_shipped_personas_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(output(capsys, "personas", "list", "--json"))
+
+    assert len(rows) == 4
+    assert len({row["language"] for row in rows}) == 3
+    assert "house" in output(capsys, "personas", "list")
+
+
+def test_a_persona_is_shown_by_id_number_or_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "+18655701159.yaml"
+    file.write_text(PERSONA)
+
+    by_id = json.loads(output(capsys, "personas", "show", "house"))
+    by_number = json.loads(
+        output(capsys, "personas", "show", "18655701159", "--dir", str(tmp_path))
+    )
+    by_file = json.loads(output(capsys, "personas", "show", str(file)))
+
+    assert Persona.from_document(by_id).welcome_message
+    assert by_number == by_file
+    assert by_file["persona_name"] == "Mia"
+
+
+def test_a_persona_that_is_not_there_ends_with_4(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "personas list" in problem(capsys, "personas", "show", "nobody", status=4)
+
+
+def test_lint_passes_what_ships(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "personas", "lint")
+
+    assert len(text.splitlines()) == 4
+    assert "error" not in text
+
+
+def test_lint_names_the_field_and_the_fix_and_ends_with_6(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "broken.yaml").write_text("personality: 7\n")
+    (tmp_path / "typo.yaml").write_text("personality: You.\nwelcom_message: Hi\n")
+    (tmp_path / "not.yaml").write_text("a: [")
+
+    assert run(["personas", "lint", *map(str, sorted(tmp_path.iterdir()))]) == 6
+
+    said = capsys.readouterr()
+    assert "broken.yaml: personality" in said.out
+    assert "welcome_message" in said.out
+    assert "not.yaml" in said.out
+    assert "2 of 3 personas" in said.err
+
+
+@pytest.mark.parametrize("command", ["personas", "contract"])
+def test_the_schemas_are_valid(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    schema = json.loads(output(capsys, command, "schema"))
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_config_is_shown_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "config", "show")
+    rows = json.loads(output(capsys, "config", "show", "--json"))
+
+    assert SECRET not in text
+    assert rows["LIVEKIT_API_SECRET"] == {"value": "********", "from": "environment"}
+    assert rows["PORT"] == {"value": "8080", "from": "default"}
