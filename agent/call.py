@@ -121,7 +121,10 @@ class Call:
             await self._talk(caller, brief, parts)
         except CallerMissing as exc:
             log.info("call.not_held", reason=exc.reason)
-            self._leave(exc.reason)
+            if _rang(brief) and not ctx.room.remote_participants:
+                self._end(exc.reason)  # else the room stays for up to five minutes
+            else:
+                self._leave(exc.reason)
         except RoomUnreachable as exc:
             log.error("call.not_held", reason=exc.reason)
             self._leave(exc.reason)
@@ -162,9 +165,8 @@ class Call:
                 fix="this version does not dial: add the SIP participant before the dispatch",
             )
             raise CallerMissing("nobody to talk to")
-        rang = brief.call is not None and brief.direction == "inbound"
         try:
-            async with asyncio.timeout(RUNG_TIMEOUT_S if rang else CALLER_TIMEOUT_S):
+            async with asyncio.timeout(RUNG_TIMEOUT_S if _rang(brief) else CALLER_TIMEOUT_S):
                 return await self._ctx.wait_for_participant()
         except TimeoutError:
             raise CallerMissing("nobody came") from None
@@ -382,6 +384,11 @@ class Call:
 
     def _mark(self, step: str) -> None:
         self._marks[step] = round((time.monotonic() - self._started) * 1000)
+
+
+def _rang(brief: job.Brief) -> bool:
+    """Whether our router sent us to a caller who was ringing."""
+    return brief.call is not None and brief.direction == "inbound"
 
 
 def _filled(brief: job.Brief) -> job.Brief:

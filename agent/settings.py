@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-from personas.logs import LogFormat
+from personas.logs import LogFormat, LogLevel
 from personas.settings import Environment
 
 SpeechSetting = Literal["auto", "offline", "providers"]
@@ -28,34 +28,55 @@ class AgentSettings(Environment):
         "log_format": "json or console",
     }
 
-    livekit_url: str = Field(pattern=r"^(wss?|https?)://")
-    livekit_api_key: str = Field(min_length=1)
-    livekit_api_secret: SecretStr = Field(min_length=1)
+    livekit_url: str = Field(
+        pattern=r"^(wss?|https?)://", description="address of LiveKit (ws, wss, http, https)"
+    )
+    livekit_api_key: str = Field(min_length=1, description="key of LiveKit's API")
+    livekit_api_secret: SecretStr = Field(min_length=1, description="its secret")
     agent_to_dispatch: str = Field(
         default="friday-ai-agent",
         min_length=1,
         validation_alias=AliasChoices("AGENT_TO_DISPATCH", "LK_AGENT_NAME"),
+        description="name under which the worker takes calls; the router's must be the same",
     )
 
-    persona_dir: Path | None = None
-    force_first_message: bool = True
+    persona_dir: Path | None = Field(
+        default=None, description="folder of `house.yaml` and of the personas of campaigns"
+    )
+    force_first_message: bool = Field(
+        default=True, description="a persona without a welcome message greets through the model"
+    )
 
-    speech: SpeechSetting = "auto"
-    deepgram_api_key: SecretStr | None = None
-    azure_speech_key: SecretStr | None = None
-    azure_speech_region: str | None = None
-    azure_speech_endpoint: str | None = None
-    azure_openai_api_key: SecretStr | None = None
-    azure_openai_endpoint: str | None = None
-    azure_openai_deployment: str | None = None
-    openai_api_version: str = "2024-10-21"
+    speech: SpeechSetting = Field(
+        default="auto",
+        description="offline, providers, or auto: offline while one of the keys below is missing",
+    )
+    deepgram_api_key: SecretStr | None = Field(default=None, description="speech to text")
+    azure_speech_key: SecretStr | None = Field(default=None, description="text to speech")
+    azure_speech_region: str | None = Field(default=None, description="its region, or")
+    azure_speech_endpoint: str | None = Field(default=None, description="its endpoint instead")
+    azure_openai_api_key: SecretStr | None = Field(default=None, description="language model")
+    azure_openai_endpoint: str | None = Field(default=None, description="its endpoint")
+    azure_openai_deployment: str | None = Field(default=None, description="its deployment")
+    openai_api_version: str = Field(default="2024-10-21", description="version of its API")
 
-    log_format: LogFormat = "json"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    agent_health_host: str = "127.0.0.1"
-    agent_health_port: int = Field(default=8081, ge=0, le=65535)
-    agent_idle_processes: int = Field(default_factory=lambda: min(_cores(), 4), ge=1, le=64)
-    agent_max_calls: int = Field(default_factory=lambda: 5 * _cores(), ge=1)
+    log_format: LogFormat = Field(default="json", description="json or console")
+    log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+    agent_health_host: str = Field(
+        default="127.0.0.1", description="address on which the worker answers health checks"
+    )
+    agent_health_port: int = Field(default=8081, ge=0, le=65535, description="its port; 0 for any")
+    agent_idle_processes: int = Field(
+        default_factory=lambda: min(_cores(), 4),
+        ge=1,
+        le=64,
+        description="processes kept warm for the next calls; by default one a core, at most 4",
+    )
+    agent_max_calls: int = Field(
+        default_factory=lambda: 5 * _cores(),
+        ge=1,
+        description="calls that this worker holds at the same time; by default 5 a core",
+    )
 
     @model_validator(mode="after")
     def _providers_have_their_keys(self) -> Self:

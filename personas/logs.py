@@ -10,11 +10,16 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import structlog
+from pydantic import BeforeValidator
 
 LogFormat = Literal["json", "console"]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
 
 #: Keys whose values are made by us or by LiveKit from random characters, never from a number.
 _SAFE_KEYS = frozenset({"timestamp", "level", "logger", "call_id", "version", "event_id", "port"})
@@ -59,6 +64,7 @@ def _masked(value: Any) -> Any:
 def _mask_event(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
+    event.pop("color_message", None)  # uvicorn's second copy of the message, for terminals
     for key, value in event.items():
         if key not in _SAFE_KEYS:
             event[key] = _masked(value)
@@ -113,7 +119,7 @@ def configure(
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    for chatty in ("httpx", "httpcore", "aiosqlite", "alembic", "asyncio", "uvicorn.access"):
+    for chatty in ("httpx", "httpcore", "alembic", "asyncio", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[

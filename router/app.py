@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import platform
 import socket
 import time
@@ -163,9 +164,7 @@ DONE = _answer(200)
 NOT_OURS = _answer(401, problem(401, "Unauthorized", "not_signed_by_livekit"))
 RUBBISH = _answer(400, problem(400, "Bad Request", "signed_rubbish"))
 TOO_LARGE = _answer(413, problem(413, "Content Too Large", "too_large"))
-AGAIN_IN_1_S = _answer(
-    503, problem(503, "Service Unavailable", "deliver_again"), {b"retry-after": b"1"}
-)
+DELIVER_AGAIN = problem(503, "Service Unavailable", "deliver_again")
 ONLY_POST = _answer(405, problem(405, "Method Not Allowed", "only_post"), {b"allow": b"POST"})
 BY_STATUS = {400: RUBBISH, 401: NOT_OURS, 413: TOO_LARGE}
 
@@ -204,9 +203,14 @@ class WebhookEndpoint:
         except Exception:  # a bug of ours must not lose the call: LiveKit delivers again
             log.exception("delivery.crashed", event_id=event.event_id)
             metrics.deliveries.labels("crashed").inc()
-            return AGAIN_IN_1_S
+            return _again(1.0)
         metrics.deliveries.labels(outcome.verdict).inc()
-        return AGAIN_IN_1_S if outcome.verdict in AGAIN else DONE
+        return _again(outcome.again_in_s) if outcome.verdict in AGAIN else DONE
+
+
+def _again(in_s: float) -> tuple[Message, Message]:
+    wait_s = max(1, math.ceil(in_s))  # whole seconds; 0 would be repeated within a millisecond
+    return _answer(503, DELIVER_AGAIN, {b"retry-after": str(wait_s).encode()})
 
 
 def _authorization(scope: Scope) -> str | None:

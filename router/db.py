@@ -8,7 +8,9 @@ to be written waits, and is then committed together.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -27,9 +29,28 @@ Work = Callable[[Connection], T]
 metadata = MetaData()
 
 DEADLINE_S = 2.0  # for a caller of `write` or `read`
+SOON_S = 0.01  # how long `write_soon` waits for a transaction to join
 LOCK_WAIT_MS = 1500  # for another process's transaction
 POSTGRES_THREADS = 4
 MIGRATION_LOCK = 7462735  # any number, as long as every replica takes the same
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    work: Work[Any]
+    done: Callable[[Any, Exception | None], None]  # called in the event loop
+
+
+_Answer = tuple[Any, Exception | None]
+
+
+def _hand_over(waiting: "asyncio.Future[T]", answer: T, error: Exception | None) -> None:
+    if waiting.done():  # its caller gave up
+        return
+    if error is None:
+        waiting.set_result(answer)
+    else:
+        waiting.set_exception(error)
 
 
 class Store:
@@ -41,8 +62,12 @@ class Store:
         threads = 1 if self.is_sqlite else POSTGRES_THREADS
         self._writers = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
-        self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
-        self._committing: asyncio.Task[None] | None = None
+        self._waiting: list[_Write] = []
+        self._soon: list[_Write] = []  # what the next transaction takes along
+        self._soon_timer: asyncio.TimerHandle | None = None
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def open(self) -> Self:
         """Bring the schema to the newest revision; several replicas may start together.
@@ -58,8 +83,8 @@ class Store:
 
     async def aclose(self) -> None:
         """Commit what is waiting, and close every connection."""
-        if self._committing is not None:
-            await self._committing
+        self._commit_soon()
+        await self._idle.wait()
         await asyncio.to_thread(self._close)
 
     async def write(self, work: Work[T]) -> T:
@@ -71,7 +96,34 @@ class Store:
             StoreUnavailable: the database did not answer in time or refused. After ``timeout`` it
                 may yet be done.
         """
-        return await self._within_deadline(self._write(work))
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        write = _Write(work, partial(_hand_over, done))
+        if self.is_sqlite:
+            self._waiting.append(write)
+            if not self._under_way:
+                self._commit_waiting()
+        else:  # a server commits many at a time by itself
+            self._commit([write])
+        return await self._within_deadline(done)
+
+    def write_soon(self, work: Work[Any], failed: Callable[[StoreUnavailable], None]) -> None:
+        """Run *work* as ``write`` does, but let it wait up to ``SOON_S`` for a transaction to join.
+
+        A later ``write`` to a SQLite store finds it done. *failed* is told if it could not be done.
+        """
+
+        def told(_answer: object, error: Exception | None) -> None:
+            if error is not None:
+                failed(StoreUnavailable(type(error).__name__))
+
+        write = _Write(work, told)
+        if not self.is_sqlite:
+            self._commit([write])
+            return
+        self._soon.append(write)
+        if self._soon_timer is None:
+            loop = asyncio.get_running_loop()
+            self._soon_timer = loop.call_later(SOON_S, self._commit_soon)
 
     async def read(self, work: Work[T]) -> T:
         """Run *work*, which only reads.
@@ -82,46 +134,52 @@ class Store:
         loop = asyncio.get_running_loop()
         return await self._within_deadline(loop.run_in_executor(self._readers, self._read, work))
 
-    async def _within_deadline(self, answer: "asyncio.Future[T] | Any") -> T:
+    async def _within_deadline(self, answer: "asyncio.Future[T]") -> T:
         try:
             async with asyncio.timeout(DEADLINE_S):
-                found: T = await answer
+                return await answer
         except TimeoutError as exc:
             raise StoreUnavailable("timeout") from exc
         except SQLAlchemyError as exc:
             raise StoreUnavailable(type(exc).__name__) from exc
-        return found
 
-    async def _write(self, work: Work[T]) -> T:
-        loop = asyncio.get_running_loop()
-        if not self.is_sqlite:  # a server commits many at a time by itself
-            return await loop.run_in_executor(self._writers, self._alone, work)
-        done: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((work, done))
-        if self._committing is None:
-            self._committing = loop.create_task(self._commit_waiting())
-        return await done
+    def _commit_soon(self) -> None:
+        self._soon_timer = None
+        if self._soon and not self._under_way:
+            self._commit_waiting()
 
-    async def _commit_waiting(self) -> None:
+    def _commit_waiting(self) -> None:
+        if self._soon_timer is not None:
+            self._soon_timer.cancel()
+            self._soon_timer = None
+        writes = self._soon + self._waiting
+        self._soon, self._waiting = [], []
+        self._commit(writes)
+
+    def _commit(self, writes: Sequence[_Write]) -> None:
+        """Have a thread do *writes* in one transaction."""
+        self._under_way += 1
+        self._idle.clear()
         loop = asyncio.get_running_loop()
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                works = [work for work, _ in batch]
-                answers = await loop.run_in_executor(self._writers, self._together, works)
-                for (_, done), (answer, error) in zip(batch, answers, strict=True):
-                    if done.done():  # its caller gave up
-                        continue
-                    if error is None:
-                        done.set_result(answer)
-                    else:
-                        done.set_exception(error)
-        finally:
-            self._committing = None
+
+        def committed(answers: "Future[list[_Answer]]") -> None:
+            loop.call_soon_threadsafe(self._committed, writes, answers.result())
+
+        works = [write.work for write in writes]
+        self._writers.submit(self._together, works).add_done_callback(committed)
+
+    def _committed(self, writes: Sequence[_Write], answers: "Sequence[_Answer]") -> None:
+        self._under_way -= 1
+        for write, (answer, error) in zip(writes, answers, strict=True):
+            write.done(answer, error)
+        if self._waiting or (self._soon and self._soon_timer is None):
+            self._commit_waiting()
+        elif not self._under_way:
+            self._idle.set()
 
     # ---- in the threads ----
 
-    def _together(self, works: Sequence[Work[Any]]) -> list[tuple[Any, Exception | None]]:
+    def _together(self, works: Sequence[Work[Any]]) -> list[_Answer]:
         try:
             with self._engine.begin() as connection:
                 return [(work(connection), None) for work in works]
@@ -130,10 +188,6 @@ class Store:
                 return [(None, exc)]
         # One of them failed and took the others along: now each by itself.
         return [self._together([work])[0] for work in works]
-
-    def _alone(self, work: Work[T]) -> T:
-        with self._engine.begin() as connection:
-            return work(connection)
 
     def _read(self, work: Work[T]) -> T:
         with self._engine.connect() as connection:

@@ -33,10 +33,11 @@ AGAIN: frozenset[Verdict] = frozenset({"held", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one delivery."""
+    """What became of one delivery, and when LiveKit shall deliver it again, if it shall."""
 
     verdict: Verdict
     because: str
+    again_in_s: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +84,10 @@ class InboundCalls:
             return Outcome("duplicate", f"the call is {taken.state} already")
         if isinstance(taken, Held):
             log.info("call.held", call_id=taken.call_id, for_s=round(taken.for_s, 1))
-            return Outcome("held", "the call is being dispatched at this moment")
+            # LiveKit delivers five times: with a shorter wait the tries are used up before the
+            # lease of a router that died has run out, and the phone rings on.
+            because = "the call is being dispatched at this moment"
+            return Outcome("held", because, again_in_s=taken.for_s)
         found = await self.personas.find(call.dialed)
         _, persona_ms = self._stage("persona", claimed)
         self.metrics.lookups.labels(found.origin.source).inc()
@@ -129,17 +133,17 @@ class InboundCalls:
             **stages,
             dispatch_ms=dispatch_ms,
         )
-        try:
-            await self.claims.dispatched(
-                claim,
-                dispatch_id=dispatch_id,
-                persona_source=found.origin.source,
-                persona_version=found.origin.version,
-            )
-        except StoreUnavailable as exc:
-            # The agent is on its way. Should LiveKit deliver again after the lease, the election
-            # in the room keeps one of the two agents.
-            log.error("call.not_recorded", call_id=claim.call_id, reason=exc.reason)
+        self.claims.dispatched(
+            claim,
+            dispatch_id=dispatch_id,
+            persona_source=found.origin.source,
+            persona_version=found.origin.version,
+            # The agent is on its way all the same. Should LiveKit deliver again after the lease,
+            # the election in the room keeps one of the two agents.
+            failed=lambda exc: log.error(
+                "call.not_recorded", call_id=claim.call_id, reason=exc.reason
+            ),
+        )
         return Outcome("dispatched", config.origin.because)
 
     async def _failed(self, claim: Claim, reason: str) -> Outcome:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import phonenumbers
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 
+from personas.logs import LogFormat, LogLevel
 from personas.settings import Environment
 
 MIN_SECRET_BYTES = 32
@@ -117,15 +118,8 @@ class RouterSettings(Environment):
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 for any")
-    log_format: Literal["json", "console"] = Field(default="json", description="json or console")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="debug, info, warning or error"
-    )
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _lower(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value
+    log_format: LogFormat = Field(default="json", description="json or console")
+    log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("trunk_regions")
     @classmethod

@@ -1,6 +1,7 @@
 """`serve` and `agent`: the two processes of a running system."""
 
 import os
+import signal
 import sys
 from typing import Annotated, NoReturn
 
@@ -28,6 +29,9 @@ def serve(
         log_format="console" if settings.router_dev else settings.log_format,
         level=settings.log_level,
     )
+    # uvicorn ends what is under way, and then sends itself the signal again, which would have us
+    # end as if killed.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.run(
         build_app(settings),
         host=settings.host,

@@ -7,9 +7,9 @@ the agent of the higher attempt stays. Looking at LiveKit's list of dispatches f
 claim: two routers can look before either has acted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -152,28 +152,44 @@ class Claims:
             return Claim(found.call_id, attempt)
         return Held(found.call_id, self._lease_s)
 
-    async def dispatched(
-        self, claim: Claim, *, dispatch_id: str, persona_source: str, persona_version: str
+    def dispatched(
+        self,
+        claim: Claim,
+        *,
+        dispatch_id: str,
+        persona_source: str,
+        persona_version: str,
+        failed: Callable[[StoreUnavailable], None],
     ) -> None:
-        """Write down that LiveKit accepted the dispatch; raises StoreUnavailable."""
-        await self._settle(
+        """Have it written down that LiveKit accepted the dispatch; *failed* is told if not.
+
+        The caller need not wait for that. Until it is written the claim is held under its lease,
+        so a second delivery dispatches nobody: this router's finds it written, and another's is
+        told to come again. If the router dies before, it is as if it had died before LiveKit's
+        answer: whoever takes the call over sends a higher attempt, and the election in the room
+        keeps one agent.
+        """
+        row = self._settled(
             claim,
             state="dispatched",
             dispatch_id=dispatch_id,
             persona_source=persona_source,
             persona_version=persona_version,
         )
+        self._store.write_soon(lambda connection: connection.execute(_SETTLE, row), failed)
 
     async def unknown(self, claim: Claim) -> None:
         """Write down that LiveKit may have accepted it; raises StoreUnavailable."""
-        await self._settle(claim, state="unknown")
+        await self._settle(self._settled(claim, state="unknown"))
 
     async def release(self, claim: Claim) -> None:
         """Give the call back: nothing was dispatched, and whoever comes next may try at once."""
-        await self._settle(claim, state="released")
+        await self._settle(self._settled(claim, state="released"))
 
-    async def _settle(self, claim: Claim, *, state: State, **values: str) -> None:
+    async def _settle(self, row: Mapping[str, Any]) -> None:
+        await self._store.write(lambda connection: connection.execute(_SETTLE, row))
+
+    def _settled(self, claim: Claim, *, state: State, **values: str) -> dict[str, Any]:
         row = dict.fromkeys(_SETTLED) | values
         row |= {"state": state, "updated_at": self._clock()}
-        row |= {"of_call": claim.call_id, "of_attempt": claim.attempt}
-        await self._store.write(lambda connection: connection.execute(_SETTLE, row))
+        return row | {"of_call": claim.call_id, "of_attempt": claim.attempt}

@@ -105,6 +105,7 @@ async def shared_bed(
         livekit_program,
         personas=getattr(module, "PERSONAS", None),
         router_settings=getattr(module, "ROUTER_SETTINGS", None),
+        agent_settings=getattr(module, "AGENT_SETTINGS", None),
     ) as running:
         yield running
 
@@ -113,8 +114,8 @@ async def shared_bed(
 def bed(shared_bed: Bed) -> Iterator[Bed]:
     """Everything running, with the module's ``PERSONAS`` behind the persona API.
 
-    The module's ``ROUTER_SETTINGS`` are environment variables of the router. The processes are
-    shared by its tests; the persona API's faults and counters are new for each.
+    The module's ``ROUTER_SETTINGS`` and ``AGENT_SETTINGS`` are environment variables. The
+    processes are shared by its tests; the persona API's faults and counters are new for each.
     """
     yield shared_bed
     shared_bed.persona_api.faults = Faults()

@@ -5,15 +5,17 @@ import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from personas.model import version_of
-from personas.sources.files import shipped
+from personas.sources.files import house
 from router.demo.phone import Phone
 from tests.e2e.bed import Bed
 from tests.e2e.evidence import Evidence, private_in, until
 
-HOUSE = shipped("house")
+HOUSE_DIR = Path(__file__).parent / "house"
+HOUSE = house(HOUSE_DIR)
 CALLER = "+13125550123"
 TRUNK = "ST_trunk_with_one_number"
 ANSWER_S = 30.0
@@ -64,7 +66,8 @@ PERSONAS = {
     one.asked_as: json.dumps(one.answer)
     for one in (*LINES, SHARED, HIDDEN, OUTBOUND, REPEATED, SLOW, LAST)
 }
-ROUTER_SETTINGS = {"TRUNK_NUMBERS": f"{TRUNK}={HIDDEN.dialed}"}
+AGENT_SETTINGS = {"PERSONA_DIR": str(HOUSE_DIR)}
+ROUTER_SETTINGS = AGENT_SETTINGS | {"TRUNK_NUMBERS": f"{TRUNK}={HIDDEN.dialed}"}
 
 
 def welcome_of(called: Line) -> str:
@@ -204,7 +207,9 @@ async def test_deliveries_during_the_lookup_are_put_off_and_one_agent_comes(
         agents = await evidence.agents(caller.room)
 
     assert [answer.status_code for answer in answers] == [503] * 4
-    assert {answer.headers["retry-after"] for answer in answers} == {"1"}
+    # What is left of the lease (the budget, the dispatch and a margin): a router that died while
+    # it held the call is followed by then.
+    assert {answer.headers["retry-after"] for answer in answers} <= {"5", "6"}
     assert again.status_code == 200
     assert words == welcome_of(SLOW)
     assert len(dispatches) == len(agents) == len(caller.agents) == 1

@@ -5,19 +5,22 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from personas.contract import CallConfig, Origin, encode
 from personas.model import Persona
-from personas.sources.files import shipped
+from personas.sources.files import house
 from router.demo.persona_api import Faults
 from router.demo.phone import Phone
 from tests.e2e.bed import Bed
 from tests.e2e.evidence import Evidence, private_in, until
 
-HOUSE = shipped("house")
+HOUSE_DIR = Path(__file__).parent / "house"
+HOUSE = house(HOUSE_DIR)
 ANSWER_S = 30.0
 BUDGET_S = 2.0
 LOOKUP_S = 1.2  # a slow persona API, within the router's patience
@@ -36,7 +39,8 @@ def document(number: int, **more: Any) -> dict[str, Any]:
     }
 
 
-KNOWN, UNSEEN, HUNG_UP, KILLED, STOPPED, SWAPPED, OTHER, LAST, *FAULTY = range(20, 35)
+KNOWN, UNSEEN, HUNG_UP, DELETED, KILLED, STOPPED, SWAPPED, OTHER, LAST, *FAULTY = range(20, 35)
+AGENT_SETTINGS = ROUTER_SETTINGS = {"PERSONA_DIR": str(HOUSE_DIR)}
 PERSONAS: dict[str, dict[str, Any]] = {
     **{digits(number): document(number) for number in range(20, 35)},
     digits(SWAPPED): document(OTHER, mobile=f"+{digits(OTHER)}"),
@@ -139,18 +143,17 @@ async def test_a_caller_who_hangs_up_during_the_lookup_leaves_no_agent_and_no_ro
 ) -> None:
     await restart(bed)
     bed.persona_api.faults.delay_s = LOOKUP_S
-    async with phone(bed, HUNG_UP) as left, phone(bed, HUNG_UP) as ended:
-        await until(lambda: bed.persona_api.requests[digits(HUNG_UP)], what="lookup")
-        await until(lambda: evidence.counts("events"), what="two deliveries")
-    await evidence.delete(ended.room)  # with its room gone, the dispatch makes it anew
+    async with phone(bed, HUNG_UP) as hung_up, phone(bed, DELETED) as deleted:
+        await until(lambda: len(bed.persona_api.requests) == 2, what="two lookups")
+    await evidence.delete(deleted.room)  # the dispatch makes it anew
 
-    await until(lambda: len(evidence.router_events("call.dispatched")) == 2, what="dispatches")
     await until(lambda: len(evidence.agent_events("call.not_held")) == 2, what="agents leaving")
-    for room in (left.room, ended.room):
-        await until(lambda room=room: gone(evidence, room), timeout_s=25, what="end of the room")
+    for room in (hung_up.room, deleted.room):
+        await until(partial(gone, evidence, room), timeout_s=5, what="end of the room")
     bed.persona_api.faults.delay_s = 0
     next_call = await answer(bed, evidence, HUNG_UP)
 
+    assert len(evidence.router_events("call.dispatched")) == 3
     assert {line["reason"] for line in evidence.agent_events("call.not_held")} == {"nobody came"}
     assert next_call == of(HUNG_UP, "api")
 
@@ -219,9 +222,12 @@ MALFORMED: dict[str, tuple[str, str | None]] = {
     "unknown keys": ('{"anything": "else"}', None),
     "wrong types": ('{"personality": 7, "welcome_message": [], "voice": "x"}', None),
     "an agent config of the wrong type": ('{"agent_config": [1]}', None),
-    "an empty agent config": ('{"agent_config": {}}', None),
+    "an empty agent config": ('{"agent_config": {}}', "Hello, this is your assistant."),
     "a campaign call of wrong types": ('{"phone_number": {}, "agentId": []}', None),
-    "control characters": ('{"personality": "a\\u0000b", "language": "\\u0000"}', None),
+    "control characters": (
+        '{"personality": "a\\u0000b", "language": "\\u0000", "welcome_message": "Hel\\u0000lo."}',
+        "Hel\0lo.",
+    ),
     "400 KB of brackets": (NESTED, None),
     "400 KB of text": (json.dumps({"welcome_message": "x" * 400_000}), None),
     "only _call": (json.dumps({"_call": WHOLE["_call"]}), None),

@@ -1,6 +1,8 @@
 """The HTTP surface, over ASGI; LiveKit's API is a fake server, all else is real."""
 
+import asyncio
 import gzip
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -191,6 +193,19 @@ async def test_a_lost_answer_of_livekit_is_200_and_not_repeated(running: Running
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert len(running.dispatched()) == 1
+
+
+async def test_a_delivery_during_the_dispatch_is_put_off_until_the_lease_of_that_is_over(
+    running: Running,
+) -> None:
+    running.livekit.hang.add("CreateDispatch")
+    content = ringing()
+
+    first, second = await asyncio.gather(running.deliver(content), running.deliver(content))
+
+    assert first.status_code == 200
+    lease_s = 2.0 + 0.2 + 1.0  # budget, dispatch timeout, margin
+    assert (second.status_code, second.headers["retry-after"]) == (503, f"{math.ceil(lease_s)}")
 
 
 async def test_an_outbound_leg_dispatches_nobody(running: Running) -> None:

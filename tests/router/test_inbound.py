@@ -235,6 +235,7 @@ async def test_a_router_that_died_before_the_dispatch_is_followed_by_another(ben
     late = await bench.router("router-2").take(event)
 
     assert (early.verdict, late.verdict) == ("held", "dispatched")
+    assert early.again_in_s == 6.0
     assert bench.dispatcher.sent[0].attributes["persona.attempt"] == "2"
 
 
