@@ -100,8 +100,8 @@ class Store:
         write = _Write(work, partial(_hand_over, done))
         if self.is_sqlite:
             self._waiting.append(write)
-            if not self._under_way:
-                self._commit_waiting()
+            if not self._under_way and len(self._waiting) == 1:
+                asyncio.get_running_loop().call_soon(self._commit_waiting)
         else:  # a server commits many at a time by itself
             self._commit([write])
         return await self._within_deadline(done)

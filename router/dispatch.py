@@ -5,13 +5,15 @@ off: the library would otherwise send a request again, and CreateDispatch done t
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
+from aiohttp.payload import BytesPayload
+from google.protobuf.message import DecodeError
 from livekit import api
-from livekit.api.twirp_client import TwirpClient
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
 from livekit.protocol.models import ParticipantInfo
 from livekit.protocol.room import DeleteRoomRequest, ListParticipantsRequest, ListRoomsRequest
@@ -21,6 +23,7 @@ from livekit.protocol.sip import (
     SIPDispatchRuleInfo,
     SIPInboundTrunkInfo,
 )
+from yarl import URL
 
 from router import tokens
 from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
@@ -28,7 +31,9 @@ from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
 _T = TypeVar("_T")
 TOKEN_S = 60
 TOKEN_LEEWAY_S = 60  # for a LiveKit whose clock is behind
+_OK = 200
 _SERVER_FAULT = 500
+_PROTOBUF = "application/protobuf"
 _IDLE_S = 20.0  # an idle connection is closed here before a proxy closes it under a request
 
 
@@ -56,20 +61,20 @@ class LiveKit:
         self._secret = api_secret
         self._agent_name = agent_name
         self._timeout_s = timeout_s
+        self._create_dispatch = URL(f"{_http(url)}/twirp/livekit.AgentDispatchService/CreateDispatch")
         self._http: aiohttp.ClientSession
         self._api: api.LiveKitAPI
-        self._twirp: TwirpClient
 
     async def __aenter__(self) -> Self:
         """Open the connection pool; nothing is sent."""
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=200, keepalive_timeout=_IDLE_S),
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+            timeout=aiohttp.ClientTimeout(total=None),  # each call has its own
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._api = api.LiveKitAPI(
             self._url, self._key, self._secret, session=self._http, failover=False
         )
-        self._twirp = TwirpClient(self._http, self._url, "livekit", failover=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -82,25 +87,22 @@ class LiveKit:
             agent_name=self._agent_name, room=room, metadata=metadata, attributes=attributes
         )
         try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await self._twirp.request(
-                    "AgentDispatchService",
-                    "CreateDispatch",
-                    request,
-                    {"authorization": f"Bearer {self._room_admin(room)}"},
-                    AgentDispatch,
-                )
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._http.post(
+                    self._create_dispatch,
+                    data=BytesPayload(request.SerializeToString(), content_type=_PROTOBUF),
+                    headers={"Authorization": f"Bearer {self._room_admin(room)}"},
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                return _dispatch_id(answer.status, await answer.read())
         except aiohttp.ClientConnectorError as exc:
             raise DispatchRefused("not_reached") from exc
-        except api.ServerError as exc:
-            if exc.status < _SERVER_FAULT:
-                raise DispatchRefused(exc.code) from exc
-            raise DispatchUnknown(f"status_{exc.status}") from exc
         except TimeoutError as exc:
             raise DispatchUnknown("timeout") from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise DispatchUnknown("connection_lost") from exc
-        return answer.id
 
     def _room_admin(self, room: str) -> str:
         # The library's own token takes as long to make as the whole request to send.
@@ -175,3 +177,28 @@ class LiveKit:
             raise LiveKitUnavailable("timeout") from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise LiveKitUnavailable("not_reached") from exc
+
+
+def _http(url: str) -> str:
+    return url.replace("ws", "http", 1).rstrip("/") if url.startswith("ws") else url.rstrip("/")
+
+
+def _dispatch_id(status: int, body: bytes) -> str:
+    """Read Twirp's answer to CreateDispatch: a message, or an error as JSON."""
+    if status >= _SERVER_FAULT:
+        raise DispatchUnknown(f"status_{status}")
+    if status != _OK:
+        raise DispatchRefused(_code(body) or f"status_{status}")
+    try:
+        return AgentDispatch.FromString(body).id
+    except DecodeError as exc:
+        raise DispatchUnknown("unreadable_answer") from exc
+
+
+def _code(body: bytes) -> str:
+    try:
+        error = json.loads(body)
+    except ValueError:
+        return ""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, str) else ""
