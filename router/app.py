@@ -30,15 +30,19 @@ from router.events import MAX_BODY_BYTES, verify
 from router.inbound import AGAIN, InboundCalls
 from router.metrics import Metrics
 from router.records.claims import Claims
+from router.records.leases import Lease
+from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
 from router.tokens import Keys
 from router.trunks import Trunks
+from router.watch import Watch
 
 log = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT_S = 1.0
 LEASE_MARGIN_S = 1.0
+SWEEP_LEASE_S = 2.5  # another replica sweeps within 3 s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +56,7 @@ class Services:
     livekit: LiveKit
     lookup: PersonaLookup
     inbound: InboundCalls
+    watch: Watch
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -73,7 +78,34 @@ async def open_services(
         lookup = lookup_from(settings, metrics)
         try:
             async with livekit_from(settings) as livekit:
-                plan = plan_from(settings)
+                owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
+                claims = Claims(
+                    store,
+                    owner=owner,
+                    lease_s=settings.persona_budget_s
+                    + settings.dispatch_timeout_s
+                    + LEASE_MARGIN_S,
+                    clock=clock,
+                    new_id=lambda: uuid.uuid4().hex,
+                )
+                inbound = InboundCalls(
+                    trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
+                    claims=claims,
+                    personas=lookup,
+                    dispatcher=livekit,
+                    metrics=metrics,
+                    clock=clock,
+                )
+                watch = Watch(
+                    livekit=livekit,
+                    claims=claims,
+                    lease=Lease(store, "sweep", owner=owner, for_s=SWEEP_LEASE_S, clock=clock),
+                    inbound=inbound,
+                    metrics=metrics,
+                    limits=Limits(answer_timeout_s=settings.answer_timeout_s),
+                    fallback_agent=settings.fallback_agent or None,
+                    clock=clock,
+                )
                 yield Services(
                     settings=settings,
                     keys={key: secret.encode() for key, secret in settings.webhook_keys().items()},
@@ -81,22 +113,8 @@ async def open_services(
                     store=store,
                     livekit=livekit,
                     lookup=lookup,
-                    inbound=InboundCalls(
-                        trunks=Trunks(plan, livekit, clock=time.monotonic),
-                        claims=Claims(
-                            store,
-                            owner=f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:],
-                            lease_s=settings.persona_budget_s
-                            + settings.dispatch_timeout_s
-                            + LEASE_MARGIN_S,
-                            clock=clock,
-                            new_id=lambda: uuid.uuid4().hex,
-                        ),
-                        personas=lookup,
-                        dispatcher=livekit,
-                        metrics=metrics,
-                        clock=clock,
-                    ),
+                    inbound=inbound,
+                    watch=watch,
                     clock=clock,
                 )
         finally:
@@ -318,7 +336,12 @@ def build_app(settings: RouterSettings, clock: Callable[[], float] = time.time) 
                 persona_api=bool(settings.api_base()),
                 default_region=settings.default_region,
             )
-            yield {"services": services}
+            watching = asyncio.create_task(services.watch.run())
+            try:
+                yield {"services": services}
+            finally:
+                watching.cancel()
+                await asyncio.wait({watching})
         log.info("router.stopped")
 
     return Router(routes=ROUTES, lifespan=lifespan)

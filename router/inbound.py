@@ -1,7 +1,7 @@
 """Answer one ringing call: decide, claim, look up, dispatch. It holds no rules of its own."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -40,6 +40,25 @@ class Outcome:
     again_in_s: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How a further attempt differs from the first."""
+
+    agent_name: str | None = None  # None: the configured agent
+    resume: bool = False  # the caller has been spoken to
+
+
+FIRST = Again()
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    claim: Claim
+    webhook_at: float
+    stages: Mapping[str, float]  # milliseconds of what came before the dispatch
+    again: Again = FIRST
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InboundCalls:
     """Turns ringing calls into dispatched agents. *clock* gives Unix seconds."""
@@ -61,6 +80,15 @@ class InboundCalls:
             log.warning("call.refused", event_id=event.event_id, because=decision.because)
             return Outcome("refused", decision.because)
         return await self._answer(decision, event)
+
+    async def dispatch_again(self, event: Event, claim: Claim, again: Again) -> Outcome:
+        """Dispatch the next attempt of a call that is claimed already, as *event* shows it now."""
+        decision = await self._decide(event)
+        if not isinstance(decision, Answer):
+            return Outcome("ignored", decision.because)
+        found = await self.personas.find(decision.call.dialed)
+        self.metrics.lookups.labels(found.origin.source).inc()
+        return await self._dispatch(decision, found, _Attempt(claim, self.clock(), {}, again))
 
     async def _decide(self, event: Event) -> Decision:
         decision = decide(event, self.trunks.plan)
@@ -92,30 +120,26 @@ class InboundCalls:
         _, persona_ms = self._stage("persona", claimed)
         self.metrics.lookups.labels(found.origin.source).inc()
         stages = {"claim_ms": claim_ms, "persona_ms": persona_ms}
-        return await self._dispatch(answer, taken, found, webhook_at, stages)
+        return await self._dispatch(answer, found, _Attempt(taken, webhook_at, stages))
 
-    async def _dispatch(
-        self,
-        answer: Answer,
-        claim: Claim,
-        found: Found,
-        webhook_at: float,
-        stages: dict[str, float],
-    ) -> Outcome:
-        call, started = answer.call, self.timer()
+    async def _dispatch(self, answer: Answer, found: Found, attempt: _Attempt) -> Outcome:
+        call, claim, started = answer.call, attempt.claim, self.timer()
         config = call_config(
             call,
             call_id=claim.call_id,
             attempt=claim.attempt,
             origin=explained(found.origin, answer.because),
-            ring=Ring(webhook_at=webhook_at, dispatched_at=self.clock()),
+            ring=Ring(webhook_at=attempt.webhook_at, dispatched_at=self.clock()),
+            resume=attempt.again.resume,
         )
         encoded = encode(found.persona, config, self.personas.house_persona)
         if encoded.dropped:
             log.warning("call.metadata_cut", call_id=claim.call_id, dropped=encoded.dropped)
         attributes = {ATTRIBUTE_ATTEMPT: str(claim.attempt), ATTRIBUTE_CALL: claim.call_id}
         try:
-            dispatch_id = await self.dispatcher.dispatch(call.room, encoded.text, attributes)
+            dispatch_id = await self.dispatcher.dispatch(
+                call.room, encoded.text, attributes, attempt.again.agent_name
+            )
         except DispatchRefused as exc:
             return await self._failed(claim, exc.reason)
         except DispatchUnknown as exc:
@@ -129,8 +153,8 @@ class InboundCalls:
             origin=found.origin.source,
             version=found.origin.version,
             because=config.origin.because,
-            webhook_at=webhook_at,
-            **stages,
+            webhook_at=attempt.webhook_at,
+            **attempt.stages,
             dispatch_ms=dispatch_ms,
         )
         self.claims.dispatched(
@@ -177,7 +201,13 @@ def explained(origin: Origin, number_because: str) -> Origin:
 
 
 def call_config(
-    call: InboundCall, *, call_id: str, attempt: int, origin: Origin, ring: Ring
+    call: InboundCall,
+    *,
+    call_id: str,
+    attempt: int,
+    origin: Origin,
+    ring: Ring,
+    resume: bool = False,
 ) -> CallConfig:
     """Return what the agent is told about *call* beside the persona."""
     number = call.dialed.number
@@ -191,4 +221,5 @@ def call_config(
         origin=origin,
         attempt=attempt,
         ring=ring,
+        resume=resume,
     )

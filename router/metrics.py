@@ -65,6 +65,18 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.recoveries = Counter(
+            "persona_router_recoveries",
+            "What the watch over the rooms had to do.",
+            ["action"],
+            registry=self.registry,
+        )
+        self.sweeps = Histogram(
+            "persona_router_sweep_seconds",
+            "Time of one sweep over the rooms.",
+            buckets=STAGE_BUCKETS,
+            registry=self.registry,
+        )
         self.stages = Histogram(
             "persona_router_stage_seconds",
             "Time spent in each stage of answering a call.",
