@@ -29,7 +29,7 @@ from router.errors import DeliveryRefused, LiveKitUnavailable, StoreUnavailable
 from router.events import MAX_BODY_BYTES, verify
 from router.inbound import AGAIN, InboundCalls
 from router.metrics import Metrics
-from router.records.claims import Claims
+from router.records.claims import Claims, SpareClaims
 from router.records.leases import Lease
 from router.recovery import Limits
 from router.routing import NumberingPlan
@@ -86,11 +86,12 @@ async def open_services(
                     + settings.dispatch_timeout_s
                     + LEASE_MARGIN_S,
                     clock=clock,
-                    new_id=lambda: uuid.uuid4().hex,
+                    new_id=_new_id,
                 )
                 inbound = InboundCalls(
                     trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
                     claims=claims,
+                    spare=SpareClaims(_new_id),
                     personas=lookup,
                     dispatcher=livekit,
                     metrics=metrics,
@@ -121,6 +122,10 @@ async def open_services(
             await lookup.aclose()
     finally:
         await store.aclose()
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def plan_from(settings: RouterSettings) -> NumberingPlan:

@@ -19,7 +19,7 @@ from personas.lookup import Found, PersonaLookup
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
-from router.records.claims import Claim, Claims, Held, Settled
+from router.records.claims import Claim, Claims, Held, Settled, SpareClaims
 from router.routing import Answer, Decision, Event, Ignore, InboundCall, Refuse, decide
 from router.trunks import Trunks
 
@@ -65,6 +65,7 @@ class InboundCalls:
 
     trunks: Trunks
     claims: Claims
+    spare: SpareClaims  # for while the database is away
     personas: PersonaLookup
     dispatcher: Dispatcher
     metrics: Metrics
@@ -104,8 +105,10 @@ class InboundCalls:
                 room=call.room, room_sid=call.room_sid, sip_call_id=call.sip_call_id
             )
         except StoreUnavailable as exc:
+            # A ringing phone cannot wait for a database: the election in the room still protects.
             log.error("call.not_claimed", event_id=event.event_id, reason=exc.reason)
-            return Outcome("failed", "the database did not answer")
+            self.metrics.spare_claims.inc()
+            taken = self.spare.take(room_sid=call.room_sid, sip_call_id=call.sip_call_id)
         claimed, claim_ms = self._stage("claim", started)
         if isinstance(taken, Settled):
             log.info("call.duplicate", call_id=taken.call_id, state=taken.state)
@@ -173,6 +176,7 @@ class InboundCalls:
     async def _failed(self, claim: Claim, reason: str) -> Outcome:
         self.metrics.dispatches.labels("refused").inc()
         log.error("call.dispatch_refused", call_id=claim.call_id, reason=reason)
+        self.spare.release(claim)
         try:
             await self.claims.release(claim)
         except StoreUnavailable as exc:

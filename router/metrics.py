@@ -65,6 +65,11 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.spare_claims = Counter(
+            "persona_router_spare_claims",
+            "Calls claimed in this process alone because the database was away.",
+            registry=self.registry,
+        )
         self.recoveries = Counter(
             "persona_router_recoveries",
             "What the watch over the rooms had to do.",

@@ -96,7 +96,7 @@ class Watch:
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     _rooms: dict[str, _Room] = field(default_factory=dict)
-    _mending: set[asyncio.Task[None]] = field(default_factory=set)
+    mending: set[asyncio.Task[None]] = field(default_factory=set)  # what a sweep has begun
     _forgot_at: float = 0.0
 
     async def run(self) -> None:
@@ -104,16 +104,17 @@ class Watch:
         try:
             while True:
                 started = self.monotonic()
-                await self._turn()
+                await self.turn()
                 spread = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311  # so that replicas differ
                 await asyncio.sleep(max(0.0, EVERY_S * spread - (self.monotonic() - started)))
         finally:
-            for task in self._mending:
+            for task in self.mending:
                 task.cancel()
             with contextlib.suppress(StoreUnavailable):
                 await self.lease.give_up()
 
-    async def _turn(self) -> None:
+    async def turn(self) -> None:
+        """Sweep if it is this replica's turn. Never raises."""
         try:
             if await self.lease.hold():
                 with self.metrics.sweeps.time():
@@ -192,8 +193,8 @@ class Watch:
 
         room.busy = True
         task = asyncio.create_task(mend())
-        self._mending.add(task)
-        task.add_done_callback(self._mending.discard)
+        self.mending.add(task)
+        task.add_done_callback(self.mending.discard)
 
     async def _act(self, room: _Room, action: Adopt | Redispatch | GiveUp | EndRoom) -> None:
         match action:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
+from cachetools import LRUCache
 from sqlalchemy.dialects import postgresql, sqlite
 
 from router.db import Store, metadata
@@ -79,6 +80,35 @@ class Settled:
 
 
 Taken: TypeAlias = Claim | Held | Settled
+
+SPARE_CALLS = 10_000
+
+
+class SpareClaims:
+    """Claims of this process alone, for while the database is away.
+
+    Another replica does not see them: it may dispatch the same call, and the election in the room
+    keeps one of the two agents. A ringing phone cannot wait for a database.
+    """
+
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
+        self._taken: LRUCache[str, str] = LRUCache(SPARE_CALLS)
+
+    def take(self, *, room_sid: str, sip_call_id: str | None) -> Claim | Settled:
+        """Claim a call unless this process has it already."""
+        names = [room_sid, *([sip_call_id] if sip_call_id else [])]
+        for name in names:
+            if name in self._taken:
+                return Settled(self._taken[name], "dispatched")
+        call_id = self._new_id()
+        self._taken.update(dict.fromkeys(names, call_id))
+        return Claim(call_id, 1)
+
+    def release(self, claim: Claim) -> None:
+        """Give the call back."""
+        for name in [name for name, call_id in self._taken.items() if call_id == claim.call_id]:
+            del self._taken[name]
 
 
 class Claims:

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
-from router.records.claims import Claim, Claims, Held, Settled, Taken
+from router.records.claims import KEPT_S, Claim, Claims, Held, Settled, Taken
+from router.recovery import Watched
 
 LEASE_S = 6.0
 
@@ -214,3 +215,72 @@ async def test_a_database_that_cannot_be_opened_is_one_error_of_ours(tmp_path: P
     with pytest.raises(StoreUnavailable):
         await take(claims)
     await store.aclose()
+
+
+# ---- what the watch does --------------------------------------------------------------------
+
+
+async def watched(claims: Claims) -> Watched:
+    [call] = await claims.watched()
+    return call
+
+
+async def test_the_watch_sees_each_call_that_has_not_ended(
+    routers: list[Claims], clock: Clock
+) -> None:
+    await take(routers[0])
+
+    call = await watched(routers[1])
+
+    assert (call.room_sid, call.room, call.state) == ("RM_1", "call-RM_1", "claimed")
+    assert (call.attempt, call.failures) == (1, 0)
+    assert (call.lease_until, call.updated_at) == (clock.now + LEASE_S, clock.now)
+    await routers[1].ended(call, "the room is gone")
+    assert await routers[1].watched() == []
+
+
+async def test_of_two_that_send_the_next_attempt_one_may(routers: list[Claims]) -> None:
+    await take(routers[0])
+    call = await watched(routers[0])
+
+    claims = await asyncio.gather(*(router.next_attempt(call, failures=1) for router in routers))
+
+    assert [claim for claim in claims if claim] == [Claim(call.call_id, 2)]
+    again = await watched(routers[0])
+    assert (again.state, again.attempt, again.failures) == ("claimed", 2, 1)
+
+
+async def test_an_answered_call_starts_to_count_failures_anew(routers: list[Claims]) -> None:
+    await take(routers[0])
+    await routers[0].next_attempt(await watched(routers[0]), failures=3)
+
+    await routers[0].answered(await watched(routers[0]))
+
+    call = await watched(routers[0])
+    assert (call.state, call.failures) == ("answered", 0)
+    assert await take(routers[1]) == Settled(call.call_id, "answered")
+
+
+async def test_a_call_that_has_ended_stays_so(routers: list[Claims]) -> None:
+    await take(routers[0])
+    call = await watched(routers[0])
+    await routers[0].ended(call, "the caller is gone")
+
+    await routers[1].answered(call)
+
+    assert await routers[1].next_attempt(call, failures=0) is None
+    assert await take(routers[1]) == Settled(call.call_id, "ended")
+
+
+async def test_the_claim_of_a_call_that_ended_long_ago_is_forgotten(
+    routers: list[Claims], clock: Clock
+) -> None:
+    for room in ("RM_1", "RM_2"):
+        await take(routers[0], room, None)
+    for call in await routers[0].watched():
+        if call.room_sid == "RM_1":
+            await routers[0].ended(call, "the room is gone")
+    clock.now += KEPT_S + 1
+
+    assert await routers[0].forget() == 1
+    assert isinstance(await take(routers[0], "RM_1", None), Claim)
