@@ -158,7 +158,7 @@ def lookup_from(settings: RouterSettings, metrics: Metrics) -> PersonaLookup:
         budget_s=settings.persona_budget_s,
         persona_dir=settings.persona_dir,
         state_dir=settings.state_dir,
-        count=lambda outcome: metrics.persona_requests.labels(outcome).inc(),
+        count=lambda outcome: metrics.persona_requests[outcome].inc(),
     )
 
 
@@ -217,17 +217,17 @@ class WebhookEndpoint:
             event = verify(authorization, body, services.clock(), services.keys)
         except DeliveryRefused as exc:
             log.warning("delivery.refused", reason=exc.reason, status=exc.status)
-            metrics.refused.labels(exc.reason).inc()
-            metrics.deliveries.labels("refused").inc()
+            metrics.refused[exc.reason].inc()
+            metrics.deliveries["refused"].inc()
             return BY_STATUS[exc.status]
         metrics.count_event(event.name)
         try:
             outcome = await services.inbound.take(event)
         except Exception:  # a bug of ours must not lose the call: LiveKit delivers again
             log.exception("delivery.crashed", event_id=event.event_id)
-            metrics.deliveries.labels("crashed").inc()
+            metrics.deliveries["crashed"].inc()
             return _again(1.0)
-        metrics.deliveries.labels(outcome.verdict).inc()
+        metrics.deliveries[outcome.verdict].inc()
         return _again(outcome.again_in_s) if outcome.verdict in AGAIN else DONE
 
 

@@ -82,10 +82,14 @@ class Store:
             raise StoreUnavailable(type(exc).__name__) from exc
         return self
 
-    async def aclose(self) -> None:
-        """Commit what is waiting, and close every connection."""
+    async def flush(self) -> None:
+        """Commit what is waiting, ``write_soon`` included."""
         self._commit_soon()
         await self._idle.wait()
+
+    async def aclose(self) -> None:
+        """Commit what is waiting, and close every connection."""
+        await self.flush()
         await asyncio.to_thread(self._close)
 
     async def write(self, work: Work[T]) -> T:

@@ -88,7 +88,7 @@ class InboundCalls:
         if not isinstance(decision, Answer):
             return Outcome("ignored", decision.because)
         found = await self.personas.find(decision.call.dialed)
-        self.metrics.lookups.labels(found.origin.source).inc()
+        self.metrics.lookups[found.origin.source].inc()
         return await self._dispatch(decision, found, _Attempt(claim, self.clock(), {}, again))
 
     async def _decide(self, event: Event) -> Decision:
@@ -121,7 +121,7 @@ class InboundCalls:
             return Outcome("held", because, again_in_s=taken.for_s)
         found = await self.personas.find(call.dialed)
         _, persona_ms = self._stage("persona", claimed)
-        self.metrics.lookups.labels(found.origin.source).inc()
+        self.metrics.lookups[found.origin.source].inc()
         stages = {"claim_ms": claim_ms, "persona_ms": persona_ms}
         return await self._dispatch(answer, found, _Attempt(taken, webhook_at, stages))
 
@@ -148,7 +148,7 @@ class InboundCalls:
         except DispatchUnknown as exc:
             return await self._unknown(claim, exc.reason)
         _, dispatch_ms = self._stage("dispatch", started)
-        self.metrics.dispatches.labels("done").inc()
+        self.metrics.dispatches["done"].inc()
         log.info(
             "call.dispatched",
             call_id=claim.call_id,
@@ -174,7 +174,7 @@ class InboundCalls:
         return Outcome("dispatched", config.origin.because)
 
     async def _failed(self, claim: Claim, reason: str) -> Outcome:
-        self.metrics.dispatches.labels("refused").inc()
+        self.metrics.dispatches["refused"].inc()
         log.error("call.dispatch_refused", call_id=claim.call_id, reason=reason)
         self.spare.release(claim)
         try:
@@ -184,7 +184,7 @@ class InboundCalls:
         return Outcome("failed", f"LiveKit did not take the dispatch: {reason}")
 
     async def _unknown(self, claim: Claim, reason: str) -> Outcome:
-        self.metrics.dispatches.labels("unknown").inc()
+        self.metrics.dispatches["unknown"].inc()
         log.error("call.dispatch_unknown", call_id=claim.call_id, reason=reason)
         try:
             await self.claims.unknown(claim)
@@ -195,7 +195,7 @@ class InboundCalls:
     def _stage(self, stage: str, started: float) -> tuple[float, float]:
         """End a stage; return the time and the stage's milliseconds."""
         now = self.timer()
-        self.metrics.stages.labels(stage).observe(now - started)
+        self.metrics.stages[stage].observe(now - started)
         return now, round((now - started) * 1000, 1)
 
 

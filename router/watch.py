@@ -122,10 +122,10 @@ class Watch:
             else:
                 self._rooms.clear()  # another replica sees more than this one remembers
         except (StoreUnavailable, LiveKitUnavailable) as exc:
-            self.metrics.recoveries.labels("sweep_failed").inc()
+            self.metrics.recoveries["sweep_failed"].inc()
             log.error("sweep.failed", kind=type(exc).__name__, reason=exc.reason)
         except Exception:  # the next sweep may do better; without one nobody would be found
-            self.metrics.recoveries.labels("sweep_failed").inc()
+            self.metrics.recoveries["sweep_failed"].inc()
             log.exception("sweep.crashed")
 
     async def sweep(self) -> None:
@@ -173,7 +173,7 @@ class Watch:
                 room.look_at = at + WELL_EVERY_S
             case Confirm(call=call):
                 await self.claims.answered(call)
-                self.metrics.recoveries.labels("confirmed").inc()
+                self.metrics.recoveries["confirmed"].inc()
                 log.info("call.answered", call_id=call.call_id, attempt=call.attempt)
             case _:
                 self._mend(room, self._act(room, action))
@@ -209,7 +209,7 @@ class Watch:
                 await self.livekit.remove(room.name, caller.identity)
                 await self.claims.ended(call, because)
             case EndRoom(call=call, because=because):
-                self.metrics.recoveries.labels("room_ended").inc()
+                self.metrics.recoveries["room_ended"].inc()
                 log.info("room.ended", call_id=call.call_id, because=because)
                 await self.livekit.end(room.name)
                 await self.claims.ended(call, because)
@@ -237,7 +237,7 @@ class Watch:
             log.warning("room.not_cleared", reason=exc.reason)
 
     def _alert(self, action: str, because: str, call: Watched | None) -> None:
-        self.metrics.recoveries.labels(action).inc()
+        self.metrics.recoveries[action].inc()
         log.error(
             "alert.raised",
             action=action,

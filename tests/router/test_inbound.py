@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -269,8 +269,8 @@ async def test_while_the_database_is_away_a_refused_dispatch_can_be_repeated(
 class ForgetfulClaims(Claims):
     """A claim table whose database goes away between the claim and the record of the dispatch."""
 
-    async def dispatched(self, *_: Any, **__: Any) -> None:
-        raise StoreUnavailable("timeout")
+    def dispatched(self, *_: Any, failed: Callable[[StoreUnavailable], None], **__: Any) -> None:
+        failed(StoreUnavailable("timeout"))
 
 
 async def test_a_dispatch_that_cannot_be_recorded_has_been_done_all_the_same(bench: Bench) -> None:

@@ -59,9 +59,16 @@ async def take(claims: Claims, room: str = "RM_1", sip_call: str | None = "SCL_1
 
 
 async def settle(claims: Claims, claim: Claim) -> None:
-    await claims.dispatched(
-        claim, dispatch_id="AD_1", persona_source="api", persona_version="sha256:0"
+    failures: list[StoreUnavailable] = []
+    claims.dispatched(
+        claim,
+        dispatch_id="AD_1",
+        persona_source="api",
+        persona_version="sha256:0",
+        failed=failures.append,
     )
+    await claims._store.flush()
+    assert failures == []
 
 
 async def test_the_first_to_take_a_call_has_it(routers: list[Claims]) -> None:
