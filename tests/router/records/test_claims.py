@@ -12,18 +12,9 @@ from router.db import Store, metadata
 from router.errors import StoreUnavailable
 from router.records.claims import KEPT_S, Claim, Claims, Held, Settled, Taken
 from router.recovery import Watched
+from tests.fakes_personas import FakeClock
 
 LEASE_S = 6.0
-
-
-class Clock:
-    """Unix seconds that stand still until a test moves them."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -34,12 +25,12 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def routers(store: Store, clock: Clock) -> list[Claims]:
+def routers(store: Store, clock: FakeClock) -> list[Claims]:
     """Three replicas on one database."""
     ids = itertools.count(1)
     return [
@@ -78,7 +69,9 @@ async def test_the_first_to_take_a_call_has_it(routers: list[Claims]) -> None:
     assert taken.attempt == 1
 
 
-async def test_while_it_is_claimed_nobody_else_gets_it(routers: list[Claims], clock: Clock) -> None:
+async def test_while_it_is_claimed_nobody_else_gets_it(
+    routers: list[Claims], clock: FakeClock
+) -> None:
     await take(routers[0])
     clock.now += 2
 
@@ -105,7 +98,9 @@ async def test_calls_without_a_sip_call_id_are_told_apart_by_room(routers: list[
     assert all(isinstance(one, Claim) for one in taken)
 
 
-async def test_a_dispatched_call_is_settled_for_ever(routers: list[Claims], clock: Clock) -> None:
+async def test_a_dispatched_call_is_settled_for_ever(
+    routers: list[Claims], clock: FakeClock
+) -> None:
     claim = await take(routers[0])
     assert isinstance(claim, Claim)
     await settle(routers[0], claim)
@@ -115,7 +110,7 @@ async def test_a_dispatched_call_is_settled_for_ever(routers: list[Claims], cloc
 
 
 async def test_an_unknown_dispatch_is_not_repeated_by_a_delivery(
-    routers: list[Claims], clock: Clock
+    routers: list[Claims], clock: FakeClock
 ) -> None:
     claim = await take(routers[0])
     assert isinstance(claim, Claim)
@@ -136,7 +131,7 @@ async def test_a_released_call_may_be_taken_at_once_as_the_next_attempt(
 
 
 async def test_a_dead_routers_claim_is_taken_over_when_its_lease_ends(
-    routers: list[Claims], clock: Clock
+    routers: list[Claims], clock: FakeClock
 ) -> None:
     claim = await take(routers[0])
     assert isinstance(claim, Claim)
@@ -147,7 +142,7 @@ async def test_a_dead_routers_claim_is_taken_over_when_its_lease_ends(
 
 
 async def test_a_router_that_comes_back_late_changes_nothing(
-    routers: list[Claims], clock: Clock
+    routers: list[Claims], clock: FakeClock
 ) -> None:
     old = await take(routers[0])
     assert isinstance(old, Claim)
@@ -170,7 +165,7 @@ async def test_of_many_at_the_same_moment_one_gets_the_call(routers: list[Claims
 
 
 async def test_of_many_at_the_same_moment_one_takes_over(
-    routers: list[Claims], clock: Clock
+    routers: list[Claims], clock: FakeClock
 ) -> None:
     await take(routers[0])
     clock.now += LEASE_S
@@ -215,7 +210,7 @@ async def test_replicas_that_start_together_may_all_upgrade(store_url: str) -> N
 
 async def test_a_database_that_cannot_be_opened_is_one_error_of_ours(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}")  # a folder, not a file
-    claims = Claims(store, owner="r", lease_s=LEASE_S, clock=Clock(), new_id=lambda: "c")
+    claims = Claims(store, owner="r", lease_s=LEASE_S, clock=FakeClock(), new_id=lambda: "c")
 
     with pytest.raises(StoreUnavailable):
         await store.open()
@@ -233,7 +228,7 @@ async def watched(claims: Claims) -> Watched:
 
 
 async def test_the_watch_sees_each_call_that_has_not_ended(
-    routers: list[Claims], clock: Clock
+    routers: list[Claims], clock: FakeClock
 ) -> None:
     await take(routers[0])
 
@@ -280,7 +275,7 @@ async def test_a_call_that_has_ended_stays_so(routers: list[Claims]) -> None:
 
 
 async def test_the_claim_of_a_call_that_ended_long_ago_is_forgotten(
-    routers: list[Claims], clock: Clock
+    routers: list[Claims], clock: FakeClock
 ) -> None:
     for room in ("RM_1", "RM_2"):
         await take(routers[0], room, None)
