@@ -31,16 +31,20 @@ from router.events import MAX_BODY_BYTES, verify
 from router.inbound import AGAIN, InboundCalls
 from router.metrics import Metrics
 from router.purge import check_allowed, read_purge
-from router.records.claims import Claims
+from router.records.claims import Claims, SpareClaims
+from router.records.leases import Lease
+from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
 from router.tokens import Keys
 from router.trunks import Trunks
+from router.watch import Watch
 
 log = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT_S = 1.0
 LEASE_MARGIN_S = 1.0
+SWEEP_LEASE_S = 2.5  # another replica sweeps within 3 s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +58,7 @@ class Services:
     livekit: LiveKit
     lookup: PersonaLookup
     inbound: InboundCalls
+    watch: Watch
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -75,7 +80,35 @@ async def open_services(
         lookup = lookup_from(settings, metrics)
         try:
             async with livekit_from(settings) as livekit:
-                plan = plan_from(settings)
+                owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
+                claims = Claims(
+                    store,
+                    owner=owner,
+                    lease_s=settings.persona_budget_s
+                    + settings.dispatch_timeout_s
+                    + LEASE_MARGIN_S,
+                    clock=clock,
+                    new_id=_new_id,
+                )
+                inbound = InboundCalls(
+                    trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
+                    claims=claims,
+                    spare=SpareClaims(_new_id),
+                    personas=lookup,
+                    dispatcher=livekit,
+                    metrics=metrics,
+                    clock=clock,
+                )
+                watch = Watch(
+                    livekit=livekit,
+                    claims=claims,
+                    lease=Lease(store, "sweep", owner=owner, for_s=SWEEP_LEASE_S, clock=clock),
+                    inbound=inbound,
+                    metrics=metrics,
+                    limits=Limits(answer_timeout_s=settings.answer_timeout_s),
+                    fallback_agent=settings.fallback_agent or None,
+                    clock=clock,
+                )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
                 lookup.start(warm_up=settings.persona_warm_up, region=settings.default_region)
                 yield Services(
@@ -85,28 +118,18 @@ async def open_services(
                     store=store,
                     livekit=livekit,
                     lookup=lookup,
-                    inbound=InboundCalls(
-                        trunks=Trunks(plan, livekit, clock=time.monotonic),
-                        claims=Claims(
-                            store,
-                            owner=f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:],
-                            lease_s=settings.persona_budget_s
-                            + settings.dispatch_timeout_s
-                            + LEASE_MARGIN_S,
-                            clock=clock,
-                            new_id=lambda: uuid.uuid4().hex,
-                        ),
-                        personas=lookup,
-                        dispatcher=livekit,
-                        metrics=metrics,
-                        clock=clock,
-                    ),
+                    inbound=inbound,
+                    watch=watch,
                     clock=clock,
                 )
         finally:
             await lookup.aclose()
     finally:
         await store.aclose()
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def plan_from(settings: RouterSettings) -> NumberingPlan:
@@ -141,7 +164,7 @@ def lookup_from(settings: RouterSettings, metrics: Metrics) -> PersonaLookup:
         state_dir=settings.state_dir,
         shared=shared_from(settings),
         max_stale_s=settings.persona_max_stale_s,
-        count=lambda outcome: metrics.persona_requests.labels(outcome).inc(),
+        count=lambda outcome: metrics.persona_requests[outcome].inc(),
     )
 
 
@@ -213,17 +236,17 @@ class WebhookEndpoint:
             event = verify(authorization, body, services.clock(), services.keys)
         except DeliveryRefused as exc:
             log.warning("delivery.refused", reason=exc.reason, status=exc.status)
-            metrics.refused.labels(exc.reason).inc()
-            metrics.deliveries.labels("refused").inc()
+            metrics.refused[exc.reason].inc()
+            metrics.deliveries["refused"].inc()
             return BY_STATUS[exc.status]
         metrics.count_event(event.name)
         try:
             outcome = await services.inbound.take(event)
         except Exception:  # a bug of ours must not lose the call: LiveKit delivers again
             log.exception("delivery.crashed", event_id=event.event_id)
-            metrics.deliveries.labels("crashed").inc()
+            metrics.deliveries["crashed"].inc()
             return _again(1.0)
-        metrics.deliveries.labels(outcome.verdict).inc()
+        metrics.deliveries[outcome.verdict].inc()
         return _again(outcome.again_in_s) if outcome.verdict in AGAIN else DONE
 
 
@@ -362,7 +385,12 @@ def build_app(settings: RouterSettings, clock: Callable[[], float] = time.time) 
                 persona_api=bool(settings.api_base()),
                 default_region=settings.default_region,
             )
-            yield {"services": services}
+            watching = asyncio.create_task(services.watch.run())
+            try:
+                yield {"services": services}
+            finally:
+                watching.cancel()
+                await asyncio.wait({watching})
         log.info("router.stopped")
 
     return Router(routes=ROUTES, lifespan=lifespan)
