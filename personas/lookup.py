@@ -11,17 +11,26 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 
-from personas.breaker import Breaker, BreakerState, Permit
+from personas.asking import (
+    RESTING,
+    Key,
+    PersonaApi,
+    PersonaSource,
+    Question,
+    Writes,
+    oldest_s,
+)
+from personas.breaker import Breaker, BreakerState
 from personas.cache import Cache, Copy, Landed, Windows
 from personas.contract import Origin, Source
-from personas.errors import PersonaError, PersonaInvalid, PersonaNotFound, PersonaUnavailable
+from personas.errors import PersonaError, PersonaInvalid, PersonaNotFound
 from personas.model import Persona
 from personas.phone import DialedNumber, PhoneNumber, read_dialed
 from personas.sources.files import FilePersonaSource, house
@@ -40,12 +49,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 API_SHARE: Final = 0.9  # of the budget; the rest is for the disk
 FETCH_CAP: Final = 2.0  # budgets; how long a fetch that nobody waits for may go on
 PROBE_SHARE: Final = 0.15  # of the budget, for who asks while nobody knows whether the API is back
-MAX_STALE_S: Final = 86_400.0  # the most that a document can allow itself
 WARM_UP_AT_ONCE: Final = 4
-RESTING: Final = "breaker_open"
-
-# As dialed too, since the API is asked in that notation first and may know only some.
-Key: TypeAlias = tuple[str, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +68,6 @@ class Found:
     persona: Persona
     origin: Origin
     steps: tuple[Step, ...] = ()
-
-
-class PersonaSource(Protocol):
-    """What the lookup needs of the persona API."""
-
-    async def fetch(self, dialed: DialedNumber, known: Fetched | None = None) -> Fetched:
-        """Ask for the persona of *dialed*, or raise a ``PersonaError``."""
-        ...
-
-    async def aclose(self) -> None:
-        """Release what it holds."""
-        ...
 
 
 class PersonaLookup:
@@ -99,7 +91,6 @@ class PersonaLookup:
         breaker: Breaker | None = None,
     ) -> None:
         self._house = house
-        self._source = source
         self._files = files
         self._last_known_good = last_known_good
         self._shared = shared
@@ -107,7 +98,19 @@ class PersonaLookup:
         self._max_stale_s = max_stale_s
         self._cache = _cache(clock, max_stale_s) if cache is None else cache
         self._breaker = breaker or _breaker(clock)
-        self._writes: set[asyncio.Task[None]] = set()
+        self._writes = Writes()
+        self._api = (
+            PersonaApi(
+                source,
+                breaker=self._breaker,
+                writes=self._writes,
+                is_fresh=self._is_fresh,
+                shared=shared,
+                last_known_good=last_known_good,
+            )
+            if source is not None
+            else None
+        )
         self._background: list[asyncio.Task[None]] = []
 
     @property
@@ -141,14 +144,13 @@ class PersonaLookup:
             number = dialed.number
             if number is None:
                 return await self.house("number unknown")
-            if self._source is None:
+            if self._api is None:
                 search = _Search(self._ends_at())
                 return await self._without_api(number, "no persona API is configured", search)
-            key = _key(number, dialed)
-            copy = self._cache.peek(key)
+            copy = self._cache.peek((number.e164, dialed.digits, dialed.region))
             if copy is not None and copy.freshness == "fresh" and copy.value is not None:
                 return _from_cache(copy.value, copy.age_s)
-            return await self._search(_Question(dialed, number, key, self._source), copy)
+            return await self._search(Question(dialed, number), copy, self._api)
         except Exception:  # the caller is ringing: a defect of ours must not leave them there
             log.exception("lookup.broken")
             return self._house_found("the lookup failed by a defect of its own", ())
@@ -177,21 +179,22 @@ class PersonaLookup:
         if self._background:
             await asyncio.wait(self._background)
         await self._cache.aclose()
-        if self._writes:
-            await asyncio.wait(self._writes)
+        await self._writes.finish()
         if self._shared is not None:
             await self._shared.aclose()
         if self._last_known_good is not None:
             await self._last_known_good.aclose()
-        if self._source is not None:
-            await self._source.aclose()
+        if self._api is not None:
+            await self._api.aclose()
 
     def _ends_at(self) -> float:
         return asyncio.get_running_loop().time() + self._budget_s
 
     # ---- the API and the copies of its answers ----
 
-    async def _search(self, question: "_Question", copy: Copy[Fetched] | None) -> Found:
+    async def _search(
+        self, question: Question, copy: Copy[Fetched] | None, api: PersonaApi
+    ) -> Found:
         search = _Search(self._ends_at())
         number, key = question.number, question.key
         if self._shared is not None and (copy is None or copy.freshness == "stale"):
@@ -201,7 +204,7 @@ class PersonaLookup:
                 because = f"the persona API answered another router {_ago(copy.age_s)}"
                 return _found(copy.value.persona, "api", copy.age_s, because, search)
         if copy is not None and copy.freshness == "revalidating" and copy.value is not None:
-            self._cache.start(key, question.asked_by(self._fetch))
+            self._begin(question, api)
             search.note("cache", "revalidating")
             because = f"the persona API answered {_ago(copy.age_s)}; it is being asked again"
             return _found(copy.value.persona, "stale", copy.age_s, because, search)
@@ -211,7 +214,7 @@ class PersonaLookup:
             return await self._without_api(number, because, search)
         landed = await self._cache.fetch(
             key,
-            question.asked_by(self._fetch),
+            lambda held: api.ask(question, held),
             patience_s=search.left_s() - self._budget_s * (1 - self._patience()),
         )
         if landed is not None and landed.value is not None:
@@ -227,7 +230,7 @@ class PersonaLookup:
         return API_SHARE if self._breaker.state == "closed" else PROBE_SHARE
 
     async def _with_shared(
-        self, question: "_Question", shared: SharedPersonas, copy: Copy[Fetched] | None
+        self, question: Question, shared: SharedPersonas, copy: Copy[Fetched] | None
     ) -> Copy[Fetched] | None:
         """Take over the copy that the replicas share, if it is better than *copy*."""
         purges = self._cache.purges
@@ -237,63 +240,9 @@ class PersonaLookup:
         self._cache.offer(question.key, found)
         return self._cache.peek(question.key)
 
-    async def _fetch(self, question: "_Question", held: Fetched | None) -> Fetched:
-        """Ask the API unless another replica does; runs whether or not anybody waits."""
-        permit = self._breaker.ask()
-        if permit is None:
-            raise PersonaUnavailable(reason=RESTING)
-        try:
-            if self._shared is None:
-                return await self._ask(question, held, permit)
-            return await self._ask_in_turn(question, self._shared, held, permit)
-        finally:
-            self._breaker.withdrawn(permit)
-
-    async def _ask_in_turn(
-        self, question: "_Question", shared: SharedPersonas, held: Fetched | None, permit: Permit
-    ) -> Fetched:
-        turn = await shared.turn(question.dialed, self._is_fresh)
-        if turn is None:
-            return await self._ask(question, held, permit)
-        if turn.copy is not None and self._is_fresh(turn.copy):
-            self._write(shared.give_up(turn))
-            return turn.copy
-        try:
-            fetched = await self._ask(question, held or turn.copy, permit)
-        except BaseException as exc:
-            if isinstance(exc, PersonaNotFound):
-                self._write(shared.forget(question.number))
-            self._write(shared.give_up(turn))
-            raise
-        self._write(shared.put(turn, fetched))
-        return fetched
-
-    async def _ask(self, question: "_Question", held: Fetched | None, permit: Permit) -> Fetched:
-        """Ask the API, and keep what it says on disk."""
-        number, store = question.number, self._last_known_good
-        try:
-            fetched = await question.source.fetch(question.dialed, held)
-        except PersonaUnavailable:
-            self._breaker.failed(permit)
-            raise
-        except PersonaError as exc:  # it answers, if not as we like it
-            self._breaker.answered(permit)
-            if isinstance(exc, PersonaNotFound) and store is not None:
-                self._write(store.delete(number))
-            raise
-        self._breaker.answered(permit)
-        if store is not None:
-            self._write(store.save(number, fetched.persona, question.dialed))
-        return replace(fetched, age_s=0.0) if fetched.age_s else fetched
-
     def _is_fresh(self, fetched: Fetched) -> bool:
         limit = min(self._cache.windows.fresh_s, oldest_s(fetched.persona, self._max_stale_s))
         return fetched.age_s < limit
-
-    def _write(self, writing: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(writing)
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
 
     async def _from_copies(
         self, number: PhoneNumber, key: Key, because: str, search: "_Search"
@@ -325,7 +274,7 @@ class PersonaLookup:
     def _purged_elsewhere(self, purge: Purge) -> None:
         self._forget(purge.number)
         if self._last_known_good is not None:
-            self._write(self._last_known_good.delete(purge.number, before=purge.before))
+            self._writes.add(self._last_known_good.delete(purge.number, before=purge.before))
         log.info("personas.purged", all=purge.number is None, by="another router")
 
     async def _warm_up(self, limit: int, region: str | None) -> None:
@@ -344,19 +293,18 @@ class PersonaLookup:
 
     async def _warm(self, left: Iterator[DialedNumber]) -> None:
         for dialed in left:
-            number = dialed.number
-            if number is None:
+            if dialed.number is None:
                 continue
             if self._files is not None:
                 with contextlib.suppress(PersonaInvalid):  # it is told where it is read
-                    await self._files.find(number)
-            if self._source is None or self._breaker.state != "closed":
-                continue
-            question = _Question(dialed, number, _key(number, dialed), self._source)
-            if self._cache.peek(question.key) is None:
-                await asyncio.wait(
-                    {self._cache.start(question.key, question.asked_by(self._fetch))}
-                )
+                    await self._files.find(dialed.number)
+            if self._api is not None and self._breaker.state == "closed":
+                question = Question(dialed, dialed.number)
+                if self._cache.peek(question.key) is None:
+                    await asyncio.wait({self._begin(question, self._api)})
+
+    def _begin(self, question: Question, api: PersonaApi) -> "asyncio.Task[Landed[Fetched]]":
+        return self._cache.start(question.key, lambda held: api.ask(question, held))
 
     # ---- file and house ----
 
@@ -388,26 +336,6 @@ class PersonaLookup:
 
 
 _R = TypeVar("_R")
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What the API is asked."""
-
-    dialed: DialedNumber
-    number: PhoneNumber
-    key: Key
-    source: PersonaSource
-
-    def asked_by(
-        self, fetch: Callable[["_Question", Fetched | None], Awaitable[Fetched]]
-    ) -> Callable[[Fetched | None], Awaitable[Fetched]]:
-        """Bind it to the *fetch* that asks it."""
-        return lambda held: fetch(self, held)
-
-
-def _key(number: PhoneNumber, dialed: DialedNumber) -> Key:
-    return number.e164, dialed.digits, dialed.region
 
 
 class _Search:
@@ -562,12 +490,6 @@ def build_lookup(
         clock=clock,
         cache=_cache(clock, max_stale, windows=windows, max_entries=max_entries),
     )
-
-
-def oldest_s(persona: Persona, max_stale_s: float) -> float:
-    """How old a copy of *persona* may be, in seconds, if none may be older than *max_stale_s*."""
-    own = persona.max_stale_s
-    return max_stale_s if own is None else min(own, max_stale_s, MAX_STALE_S)
 
 
 def _cache(

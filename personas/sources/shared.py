@@ -146,6 +146,7 @@ class SharedPersonas:
         self._heard = b"0"  # the last entry of the stream
         self._owed: list[PhoneNumber | None] = []  # purges that Redis has not been told
         self._well = False
+        self._told_away = False
         self._rests_until = 0.0
         self._reads: dict[tuple[str, str], asyncio.Task[Fetched | None]] = {}
 
@@ -330,7 +331,7 @@ class SharedPersonas:
             if fields.get(b"by") != self._me.encode() and (purge := _purge_in(entry, fields)):
                 purged(purge)
         if not self._well:
-            self._well = True
+            self._well, self._told_away = True, False
             log.info("shared_personas.reached")
 
     async def _purge(self, number: PhoneNumber | None) -> None:
@@ -364,9 +365,9 @@ class SharedPersonas:
         self._rests_until = self._clock() + REST_S
 
     def _lost(self, exc: BaseException) -> None:
-        if self._well:
+        if not self._told_away:
             log.error("shared_personas.lost", reason=type(exc).__name__, fix="see REDIS_URL")
-        self._well = False
+        self._well, self._told_away = False, True
 
     def _value_of(self, dialed: DialedNumber) -> tuple[str, str]:
         number, field = _names(dialed)

@@ -369,6 +369,21 @@ async def test_a_redis_that_is_gone_costs_nothing_and_is_used_again_when_it_is_b
     assert trail(await two.find(DIALED)) == [("shared", "fresh")]
 
 
+async def test_a_redis_that_never_was_there_is_told_once() -> None:
+    shared = SharedPersonas("redis://127.0.0.1:9/0", namespace="test")  # the discard port
+
+    with capture_logs() as logs:
+        listening = asyncio.create_task(shared.keep(lambda _purge: None))
+        await until(lambda: bool(logs))
+        await asyncio.wait({listening}, timeout=0.7)
+        assert await shared.find(DIALED) is None
+
+    assert [entry["event"] for entry in logs] == ["shared_personas.lost"]
+    listening.cancel()
+    await asyncio.wait({listening})
+    await shared.aclose()
+
+
 async def test_after_a_question_without_an_answer_redis_is_left_alone_for_a_while(
     redis: RedisServer,
 ) -> None:
