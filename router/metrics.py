@@ -1,9 +1,12 @@
 """Every metric of the router. Labels hold fixed words only: no number, room or name."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from personas.breaker import BREAKER_STATES, BreakerState
 
 #: Upper bounds in seconds: a stage of answering takes from under a millisecond to the budget.
 STAGE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -83,6 +86,12 @@ class Metrics:
         self.recoveries = self._counter(
             "recoveries", "What the watch over the rooms had to do.", "action"
         )
+        self.breaker = Gauge(
+            "persona_router_persona_breaker",
+            "1 for the state that the persona API's breaker is in: closed, open, half_open.",
+            ["state"],
+            registry=self.registry,
+        )
         self.sweeps = Histogram(
             "persona_router_sweep_seconds",
             "Time of one sweep over the rooms.",
@@ -98,3 +107,12 @@ class Metrics:
     def count_event(self, name: str) -> None:
         """Count one verified event."""
         self.events[name if name in KNOWN_EVENTS else "other"].inc()
+
+    def watch_breaker(self, state: Callable[[], BreakerState]) -> None:
+        """Show what *state* says whenever the metrics are read."""
+        for name in BREAKER_STATES:
+            self.breaker.labels(name).set_function(partial(_shown, name, state))
+
+
+def _shown(name: BreakerState, state: Callable[[], BreakerState]) -> float:
+    return float(state() == name)
