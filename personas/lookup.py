@@ -50,6 +50,10 @@ API_SHARE: Final = 0.9  # of the budget; the rest is for the disk
 FETCH_CAP: Final = 2.0  # budgets; how long a fetch that nobody waits for may go on
 PROBE_SHARE: Final = 0.15  # of the budget, for who asks while nobody knows whether the API is back
 WARM_UP_AT_ONCE: Final = 4
+#: Numbers in memory: 16 MiB where a persona is a kilobyte. A copy answers by itself for ten minutes,
+#: so this is enough for six calls a second that are all to different numbers.
+MAX_ENTRIES: Final = 4_000
+CACHE_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +446,8 @@ def build_lookup(
     state_dir: Path | None = None,
     shared: SharedPersonas | None = None,
     max_stale_s: float | None = None,
-    max_entries: int = 50_000,
+    max_entries: int = MAX_ENTRIES,
+    cache_bytes: int = CACHE_BYTES,
     windows: Windows | None = None,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
@@ -460,7 +465,8 @@ def build_lookup(
         state_dir: folder in which ``last-known-good/`` is kept; ``None``: nowhere.
         shared: where replicas share copies of the API's answers; closed with the lookup.
         max_stale_s: how old a copy may be that speaks; a document can ask for less.
-        max_entries: numbers kept in memory, if they fit into 64 MiB.
+        max_entries: numbers kept in memory, if they fit into *cache_bytes*.
+        cache_bytes: memory for copies, roughly; a persona of 1 KB takes 4 KB.
         windows: how old a copy may be.
         clock: monotonic seconds.
         wall: Unix seconds.
@@ -488,7 +494,9 @@ def build_lookup(
         budget_s=budget_s,
         max_stale_s=max_stale,
         clock=clock,
-        cache=_cache(clock, max_stale, windows=windows, max_entries=max_entries),
+        cache=_cache(
+            clock, max_stale, windows=windows, max_entries=max_entries, max_bytes=cache_bytes
+        ),
     )
 
 
@@ -497,12 +505,14 @@ def _cache(
     max_stale_s: float,
     *,
     windows: Windows | None = None,
-    max_entries: int = 50_000,
+    max_entries: int = MAX_ENTRIES,
+    max_bytes: int = CACHE_BYTES,
 ) -> Cache[Key, Fetched]:
     return Cache(
         clock=clock,
         windows=windows,
         max_entries=max_entries,
+        max_bytes=max_bytes,
         size=_size,
         age_s=lambda fetched: fetched.age_s,
         max_age_s=lambda fetched: oldest_s(fetched.persona, max_stale_s),

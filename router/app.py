@@ -160,6 +160,7 @@ def lookup_from(settings: RouterSettings, metrics: Metrics) -> PersonaLookup:
         number_forms=settings.number_forms(),
         number_fields=settings.number_fields(),
         budget_s=settings.persona_budget_s,
+        cache_bytes=settings.persona_cache_mib * 1024 * 1024,
         persona_dir=settings.persona_dir,
         state_dir=settings.state_dir,
         shared=shared_from(settings),

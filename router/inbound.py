@@ -201,7 +201,12 @@ class InboundCalls:
 
 def explained(origin: Origin, number_because: str) -> Origin:
     """Put the reason for the number before the reason for the persona."""
-    return origin.model_copy(update={"because": f"{number_because}; {origin.because}"})
+    return Origin(
+        source=origin.source,
+        age_s=origin.age_s,
+        version=origin.version,
+        because=f"{number_because}; {origin.because}",
+    )
 
 
 def call_config(

@@ -89,6 +89,11 @@ class RouterSettings(Environment):
     persona_budget_s: float = Field(
         default=2.0, gt=0, le=60, description="the longest that a caller waits for the lookup"
     )
+    persona_cache_mib: int = Field(
+        default=8,
+        ge=1,
+        description="memory for copies of the API's answers; 8 MiB hold about 2,000 personas",
+    )
     persona_dir: Path | None = Field(
         default=None, description="folder of `<number>.yaml` personas, read as they change"
     )

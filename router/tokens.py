@@ -38,7 +38,14 @@ def sign(claims: Mapping[str, Any], secret: bytes) -> str:
 
 
 def _signature(signed: bytes, secret: bytes) -> bytes:
-    return _encode(hmac.digest(secret, signed, "sha256"))
+    made = _keyed(secret).copy()
+    made.update(signed)
+    return _encode(made.digest())
+
+
+@lru_cache(maxsize=8)
+def _keyed(secret: bytes) -> hmac.HMAC:
+    return hmac.new(secret, digestmod="sha256")
 
 
 def read(token: str, keys: Keys, now: float, *, leeway_s: float) -> dict[str, Any]:

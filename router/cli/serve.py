@@ -18,6 +18,8 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on (PORT).")] = None,
 ) -> None:
     """Receive LiveKit's webhooks and send agents to ringing calls."""
+    import gc
+
     import uvicorn
 
     from personas import logs
@@ -32,8 +34,12 @@ def serve(
     # uvicorn ends what is under way, and then sends itself the signal again, which would have us
     # end as if killed.
     signal.signal(signal.SIGTERM, lambda *_: None)
+    app = build_app(settings)
+    # All that was imported stays: a full collection would look at it again, and a call would ring
+    # 70 ms longer (measured).
+    gc.freeze()
     uvicorn.run(
-        build_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

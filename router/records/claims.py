@@ -44,6 +44,18 @@ claims = sa.Table(
 )
 
 
+_CLAIMED = (
+    "call_id",
+    "room_sid",
+    "sip_call_id",
+    "room",
+    "state",
+    "owner",
+    "attempt",
+    "lease_until",
+    "created_at",
+    "updated_at",
+)
 _SETTLED = ("state", "dispatch_id", "persona_source", "persona_version", "updated_at")
 _SETTLE = (
     sa.update(claims)
@@ -129,7 +141,9 @@ class Claims:
         self._clock = clock
         self._new_id = new_id
         dialect = sqlite if store.is_sqlite else postgresql
-        self._insert = dialect.insert(claims).on_conflict_do_nothing().returning(claims.c.call_id)
+        insert = dialect.insert(claims).on_conflict_do_nothing()
+        self._insert = insert.returning(claims.c.call_id)
+        self._quick_insert = store.quick_insert(insert, _CLAIMED)
 
     async def take(self, *, room: str, room_sid: str, sip_call_id: str | None) -> Taken:
         """Claim a call, or say who has it.
@@ -150,6 +164,9 @@ class Claims:
             "created_at": now,
             "updated_at": now,
         }
+
+        if self._quick_insert(row):
+            return Claim(call_id, 1)
 
         def take(connection: sa.Connection) -> Taken:
             if connection.execute(self._insert, row).first() is not None:

@@ -36,7 +36,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 def spread(values: Sequence[float]) -> str:
     """Return the least and the greatest."""
-    return f"{min(values):.2f}–{max(values):.2f} in {len(values)} rounds"
+    return f"{min(values):.2f} to {max(values):.2f} in {len(values)} rounds"
 
 
 def page(figures: Sequence[Figure], command: str, minutes: float) -> str:

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Self, cast
 
@@ -22,6 +23,11 @@ class Sent:
     @property
     def count(self) -> int:
         return self.ok + self.other
+
+    def check(self) -> None:
+        """Raise unless all were answered with 200: what then was measured is something else."""
+        if self.other:
+            raise RuntimeError(f"{self.other} of {self.count} deliveries were not taken")
 
 
 class _Connection(asyncio.Protocol):
@@ -84,7 +90,7 @@ async def send(port: int, calls: Sequence[Sequence[bytes]], *, at_once: int) -> 
     for _ in range(at_once):
         done: asyncio.Future[None] = loop.create_future()
         _, connection = await loop.create_connection(
-            lambda done=done: _Connection(chain.from_iterable(waiting), done),
+            partial(_Connection, chain.from_iterable(waiting), done),
             "127.0.0.1",
             port,
         )
