@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
+import httpx
 import structlog
 
 from personas.cache import Cache, Copy, Landed, Windows
@@ -343,6 +344,8 @@ def build_lookup(
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
     count: Callable[[str], None] | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    read_only: bool = False,
 ) -> PersonaLookup:
     """Put a lookup together from plain values; close it with ``aclose``.
 
@@ -359,6 +362,8 @@ def build_lookup(
         clock: monotonic seconds.
         wall: Unix seconds.
         count: told the outcome of every request to the API, a short word.
+        transport: what requests to the API go through; ``None``: the network.
+        read_only: the copies on disk are read, never written or removed.
     """
     source = api_base and HttpPersonaSource(
         api_base,
@@ -366,6 +371,7 @@ def build_lookup(
         deadline_s=budget_s * FETCH_CAP,
         forms=number_forms,
         number_fields=number_fields,
+        transport=transport,
         count=count,
     )
     return PersonaLookup(
@@ -373,7 +379,7 @@ def build_lookup(
         source=source or None,
         files=FilePersonaSource(persona_dir) if persona_dir else None,
         last_known_good=(
-            LastKnownGood(state_dir / "last-known-good", wall=wall)
+            LastKnownGood(state_dir / "last-known-good", wall=wall, read_only=read_only)
             if state_dir and source
             else None
         ),

@@ -27,6 +27,7 @@ from yarl import URL
 
 from router import tokens
 from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
+from router.routing import Participant
 
 _T = TypeVar("_T")
 TOKEN_S = 60
@@ -61,7 +62,9 @@ class LiveKit:
         self._secret = api_secret
         self._agent_name = agent_name
         self._timeout_s = timeout_s
-        self._create_dispatch = URL(f"{_http(url)}/twirp/livekit.AgentDispatchService/CreateDispatch")
+        self._create_dispatch = URL(
+            f"{_http(url)}/twirp/livekit.AgentDispatchService/CreateDispatch"
+        )
         self._http: aiohttp.ClientSession
         self._api: api.LiveKitAPI
 
@@ -157,6 +160,24 @@ class LiveKit:
             participant.identity
             for participant in answer.participants
             if participant.kind == ParticipantInfo.Kind.AGENT
+        ]
+
+    async def participants(self, room: str) -> list[Participant]:
+        """Return who is in *room* at this moment.
+
+        Raises:
+            LiveKitUnavailable: it was not answered; ``not_found`` when there is no such room.
+        """
+        request = ListParticipantsRequest(room=room)
+        answer = await self._ask(self._api.room.list_participants(request))
+        return [
+            Participant(
+                sid=one.sid,
+                identity=one.identity,
+                kind=ParticipantInfo.Kind.Name(one.kind),
+                attributes=dict(one.attributes),
+            )
+            for one in answer.participants
         ]
 
     async def end(self, room: str) -> None:

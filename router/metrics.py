@@ -65,6 +65,12 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.journal = Counter(
+            "persona_router_journal",
+            "Deliveries for the journal: written, dropped, left_out (of a flood that is not ours).",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.stages = Histogram(
             "persona_router_stage_seconds",
             "Time spent in each stage of answering a call.",

@@ -59,6 +59,7 @@ class Kept:
 class LastKnownGood:
     """Keeps one persona for each number in *directory*. *wall* gives Unix seconds.
 
+    With *read_only* nothing is ever written or removed: for rehearsals beside a live router.
     Over *max_files*, the oldest are removed, which is looked after every *prune_every* writes.
     """
 
@@ -69,7 +70,9 @@ class LastKnownGood:
         wall: Callable[[], float],
         max_files: int = MAX_FILES,
         prune_every: int = PRUNE_EVERY,
+        read_only: bool = False,
     ) -> None:
+        self._read_only = read_only
         self._directory = directory
         self._wall = wall
         self._max_files = max_files
@@ -90,6 +93,8 @@ class LastKnownGood:
 
     async def save(self, number: PhoneNumber, persona: Persona) -> None:
         """Keep *persona* as the last good one of *number*."""
+        if self._read_only:
+            return
         version, saved_at = self._saved.get(number.e164, ("", 0.0))
         if version == persona.version and 0 <= self._wall() - saved_at < REWRITE_AFTER_S:
             return
@@ -100,6 +105,8 @@ class LastKnownGood:
 
     async def delete(self, number: PhoneNumber) -> None:
         """Forget *number*."""
+        if self._read_only:
+            return
         self._saved.pop(number.e164, None)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._writer, self._delete, number.e164)
