@@ -48,7 +48,8 @@ class FaultTransport(httpx.AsyncBaseTransport):
         if kind == "500":
             return httpx.Response(500, request=request)
         if kind == "badjson":
-            return httpx.Response(200, content=b'{"persona_name": "cut o', request=request)
+            cut_off = httpx.ByteStream(b'{"persona_name": "cut o')
+            return httpx.Response(200, stream=cut_off, request=request)
         if kind == "slow":
             await asyncio.sleep(self._fault.slow_s)
         if self.away:
