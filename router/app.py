@@ -30,18 +30,22 @@ from router.errors import DeliveryRefused, LiveKitUnavailable, StoreUnavailable
 from router.events import MAX_BODY_BYTES, verify
 from router.inbound import AGAIN, InboundCalls, Outcome
 from router.metrics import Metrics
-from router.records.claims import Claims
+from router.records.claims import Claims, SpareClaims
 from router.records.journal import Decided, Delivered, Journal
+from router.records.leases import Lease
 from router.records.trace import trace_of
+from router.recovery import Limits
 from router.routing import Event, NumberingPlan
 from router.settings import RouterSettings
 from router.tokens import Keys
 from router.trunks import Trunks
+from router.watch import Watch
 
 log = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT_S = 1.0
 LEASE_MARGIN_S = 1.0
+SWEEP_LEASE_S = 2.5  # another replica sweeps within 3 s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +60,7 @@ class Services:
     lookup: PersonaLookup
     inbound: InboundCalls
     journal: Journal
+    watch: Watch
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -77,7 +82,35 @@ async def open_services(
         lookup = lookup_from(settings, metrics)
         try:
             async with livekit_from(settings) as livekit:
-                plan = plan_from(settings)
+                owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
+                claims = Claims(
+                    store,
+                    owner=owner,
+                    lease_s=settings.persona_budget_s
+                    + settings.dispatch_timeout_s
+                    + LEASE_MARGIN_S,
+                    clock=clock,
+                    new_id=_new_id,
+                )
+                inbound = InboundCalls(
+                    trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
+                    claims=claims,
+                    spare=SpareClaims(_new_id),
+                    personas=lookup,
+                    dispatcher=livekit,
+                    metrics=metrics,
+                    clock=clock,
+                )
+                watch = Watch(
+                    livekit=livekit,
+                    claims=claims,
+                    lease=Lease(store, "sweep", owner=owner, for_s=SWEEP_LEASE_S, clock=clock),
+                    inbound=inbound,
+                    metrics=metrics,
+                    limits=Limits(answer_timeout_s=settings.answer_timeout_s),
+                    fallback_agent=settings.fallback_agent or None,
+                    clock=clock,
+                )
                 yield Services(
                     settings=settings,
                     keys={key: secret.encode() for key, secret in settings.webhook_keys().items()},
@@ -85,28 +118,14 @@ async def open_services(
                     store=store,
                     livekit=livekit,
                     lookup=lookup,
-                    inbound=InboundCalls(
-                        trunks=Trunks(plan, livekit, clock=time.monotonic),
-                        claims=Claims(
-                            store,
-                            owner=f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:],
-                            lease_s=settings.persona_budget_s
-                            + settings.dispatch_timeout_s
-                            + LEASE_MARGIN_S,
-                            clock=clock,
-                            new_id=lambda: uuid.uuid4().hex,
-                        ),
-                        personas=lookup,
-                        dispatcher=livekit,
-                        metrics=metrics,
-                        clock=clock,
-                    ),
+                    inbound=inbound,
+                    watch=watch,
                     journal=Journal(
                         store,
                         max_rows=settings.journal_max_rows,
                         days=settings.journal_days,
                         clock=clock,
-                        count=lambda outcome, rows: metrics.journal.labels(outcome).inc(rows),
+                        count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
                     ),
                     clock=clock,
                 )
@@ -114,6 +133,10 @@ async def open_services(
             await lookup.aclose()
     finally:
         await store.aclose()
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def plan_from(settings: RouterSettings) -> NumberingPlan:
@@ -149,7 +172,7 @@ def lookup_from(settings: RouterSettings, metrics: Metrics, **rehearsed: Any) ->
         budget_s=settings.persona_budget_s,
         persona_dir=settings.persona_dir,
         state_dir=settings.state_dir,
-        count=lambda outcome: metrics.persona_requests.labels(outcome).inc(),
+        count=lambda outcome: metrics.persona_requests[outcome].inc(),
         **rehearsed,
     )
 
@@ -210,8 +233,8 @@ class WebhookEndpoint:
             event = verify(authorization, body, services.clock(), services.keys)
         except DeliveryRefused as exc:
             log.warning("delivery.refused", reason=exc.reason, status=exc.status)
-            metrics.refused.labels(exc.reason).inc()
-            metrics.deliveries.labels("refused").inc()
+            metrics.refused[exc.reason].inc()
+            metrics.deliveries["refused"].inc()
             services.journal.note_refused(received_at, exc)
             return BY_STATUS[exc.status]
         verify_ms = round((time.perf_counter() - started) * 1000, 2)
@@ -220,11 +243,11 @@ class WebhookEndpoint:
             outcome = await services.inbound.take(event)
         except Exception:  # a bug of ours must not lose the call: LiveKit delivers again
             log.exception("delivery.crashed", event_id=event.event_id)
-            metrics.deliveries.labels("crashed").inc()
+            metrics.deliveries["crashed"].inc()
             because = "a defect of ours; the log has more"
             services.journal.note(Delivered(received_at, 503, "crashed", because, event=event))
             return _again(1.0)
-        metrics.deliveries.labels(outcome.verdict).inc()
+        metrics.deliveries[outcome.verdict].inc()
         again = outcome.verdict in AGAIN
         services.journal.note(
             _delivered(event, outcome, 503 if again else 200, received_at, verify_ms)
@@ -409,12 +432,16 @@ def build_app(settings: RouterSettings, clock: Callable[[], float] = time.time) 
                 persona_api=bool(settings.api_base()),
                 default_region=settings.default_region,
             )
-            journaling = asyncio.create_task(services.journal.run())
+            tasks = {
+                asyncio.create_task(services.journal.run()),
+                asyncio.create_task(services.watch.run()),
+            }
             try:
                 yield {"services": services}
             finally:
-                journaling.cancel()
-                await asyncio.wait({journaling})
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
                 await services.journal.aclose()
         log.info("router.stopped")
 

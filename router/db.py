@@ -31,6 +31,7 @@ metadata = MetaData()
 DEADLINE_S = 2.0  # for a caller of `write` or `read`
 SOON_S = 0.01  # how long `write_soon` waits for a transaction to join
 LOCK_WAIT_MS = 1500  # for another process's transaction
+UPGRADE_WAIT_MS = 20_000  # for another replica's upgrade
 POSTGRES_THREADS = 4
 MIGRATION_LOCK = 7462735  # any number, as long as every replica takes the same
 
@@ -81,10 +82,14 @@ class Store:
             raise StoreUnavailable(type(exc).__name__) from exc
         return self
 
-    async def aclose(self) -> None:
-        """Commit what is waiting, and close every connection."""
+    async def flush(self) -> None:
+        """Commit what is waiting, ``write_soon`` included."""
         self._commit_soon()
         await self._idle.wait()
+
+    async def aclose(self) -> None:
+        """Commit what is waiting, and close every connection."""
+        await self.flush()
         await asyncio.to_thread(self._close)
 
     async def write(self, work: Work[T]) -> T:
@@ -195,7 +200,18 @@ class Store:
             return work(reading)
 
     def _upgrade(self) -> None:
-        with self._engine.begin() as connection:
+        with self._engine.connect() as connection:
+            self._wait_for_lock(connection, UPGRADE_WAIT_MS)  # for replicas that start together
+            self._migrate(connection)
+            self._wait_for_lock(connection, LOCK_WAIT_MS)
+
+    def _wait_for_lock(self, connection: Connection, wait_ms: int) -> None:
+        driver: Any = connection.connection.driver_connection
+        if self.is_sqlite:
+            driver.execute(f"PRAGMA busy_timeout={wait_ms}").close()
+
+    def _migrate(self, connection: Connection) -> None:
+        with connection.begin():
             if not self.is_sqlite:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             config = Config()

@@ -16,7 +16,12 @@ from google.protobuf.message import DecodeError
 from livekit import api
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
 from livekit.protocol.models import ParticipantInfo
-from livekit.protocol.room import DeleteRoomRequest, ListParticipantsRequest, ListRoomsRequest
+from livekit.protocol.room import (
+    DeleteRoomRequest,
+    ListParticipantsRequest,
+    ListRoomsRequest,
+    RoomParticipantIdentity,
+)
 from livekit.protocol.sip import (
     ListSIPDispatchRuleRequest,
     ListSIPInboundTrunkRequest,
@@ -41,8 +46,12 @@ _IDLE_S = 20.0  # an idle connection is closed here before a proxy closes it und
 class Dispatcher(Protocol):
     """Sends agents into rooms."""
 
-    async def dispatch(self, room: str, metadata: str, attributes: Mapping[str, str]) -> str:
+    async def dispatch(
+        self, room: str, metadata: str, attributes: Mapping[str, str], agent_name: str | None = None
+    ) -> str:
         """Send an agent into *room* with job *metadata*; return the dispatch's id.
+
+        *agent_name* None: the agent that is configured.
 
         Raises:
             DispatchRefused: nothing was done.
@@ -84,10 +93,15 @@ class LiveKit:
         """Close the connections."""
         await self._http.close()
 
-    async def dispatch(self, room: str, metadata: str, attributes: Mapping[str, str]) -> str:
+    async def dispatch(
+        self, room: str, metadata: str, attributes: Mapping[str, str], agent_name: str | None = None
+    ) -> str:
         """Send our agent into *room*; see ``Dispatcher``."""
         request = CreateAgentDispatchRequest(
-            agent_name=self._agent_name, room=room, metadata=metadata, attributes=attributes
+            agent_name=agent_name or self._agent_name,
+            room=room,
+            metadata=metadata,
+            attributes=attributes,
         )
         try:
             async with (
@@ -147,20 +161,14 @@ class LiveKit:
         answer = await self._ask(self._api.sip.list_dispatch_rule(ListSIPDispatchRuleRequest()))
         return list(answer.items)
 
-    async def agents_in(self, room: str) -> list[str]:
-        """Return the identities of the agents in *room*.
+    async def rooms(self) -> Mapping[str, str]:
+        """Return every room, sid → name.
 
         Raises:
-            LiveKitUnavailable: it was not answered; ``not_found`` when there is no such room.
+            LiveKitUnavailable: it was not answered.
         """
-        answer = await self._ask(
-            self._api.room.list_participants(ListParticipantsRequest(room=room))
-        )
-        return [
-            participant.identity
-            for participant in answer.participants
-            if participant.kind == ParticipantInfo.Kind.AGENT
-        ]
+        answer = await self._ask(self._api.room.list_rooms(ListRoomsRequest()))
+        return {room.sid: room.name for room in answer.rooms}
 
     async def participants(self, room: str) -> list[Participant]:
         """Return who is in *room* at this moment.
@@ -179,6 +187,27 @@ class LiveKit:
             )
             for one in answer.participants
         ]
+
+    async def remove(self, room: str, identity: str) -> None:
+        """Take *identity* out of *room*; a SIP caller who still rings gets 486.
+
+        Raises:
+            LiveKitUnavailable: it was not answered; ``not_found`` when they are gone.
+        """
+        request = RoomParticipantIdentity(room=room, identity=identity)
+        await self._ask(self._api.room.remove_participant(request))
+
+    async def withdraw(self, room: str) -> int:
+        """Delete every dispatch of a named agent in *room*; return how many there were.
+
+        Raises:
+            LiveKitUnavailable: it was not answered.
+        """
+        listed = await self._ask(self._api.agent_dispatch.list_dispatch(room))
+        ours = [one.id for one in listed if one.agent_name and not one.state.deleted_at]
+        for dispatch_id in ours:
+            await self._ask(self._api.agent_dispatch.delete_dispatch(dispatch_id, room))
+        return len(ours)
 
     async def end(self, room: str) -> None:
         """Delete *room*, and with it every call in it.

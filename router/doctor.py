@@ -14,6 +14,7 @@ from livekit.protocol.sip import SIPDispatchRuleInfo
 
 from router.dispatch import LiveKit
 from router.errors import DispatchError, LiveKitUnavailable
+from router.routing import KIND_AGENT
 from router.settings import RouterSettings
 
 Level = Literal["ok", "warning", "error"]
@@ -163,7 +164,7 @@ async def _agent_comes(livekit: LiveKit, room: str, wait_s: float) -> bool:
     await livekit.dispatch(room, "{}", {})
     try:
         async with asyncio.timeout(wait_s):
-            while not await livekit.agents_in(room):  # noqa: ASYNC110  # LiveKit has no event
+            while not any(one.kind == KIND_AGENT for one in await livekit.participants(room)):  # noqa: ASYNC110  # LiveKit has no event
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
         return False

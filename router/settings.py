@@ -105,6 +105,15 @@ class RouterSettings(Environment):
     trunk_numbers: str = Field(
         default="", description="number by trunk, for calls that hide theirs: `ST_one=+4930901820`"
     )
+    fallback_agent: str = Field(
+        default="", description="agent that is sent when ours has not come time after time"
+    )
+    answer_timeout_s: float = Field(
+        default=3.0,
+        gt=0,
+        le=60,
+        description="how long an agent may take to join before another is sent",
+    )
     dispatch_timeout_s: float = Field(
         default=3.0, gt=0, le=5, description="the longest that LiveKit may take for one request"
     )
