@@ -85,7 +85,7 @@ class Metrics:
         )
         self.journal = self._counter(
             "journal",
-            "Deliveries for the journal: written, dropped, left_out (of a flood that is not ours).",
+            "Deliveries for the journal: written, dropped, left_out (of a flood).",
             "outcome",
         )
         self.sweeps = Histogram(

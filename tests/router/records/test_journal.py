@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,15 @@ from router.demo.deliveries import joined
 from router.errors import DeliveryRefused, StoreUnavailable
 from router.events import verify
 from router.records import entries
-from router.records.journal import DAY_S, MAX_WAITING, REFUSED_AT_ONCE, Delivered, Journal, journal
+from router.records.journal import (
+    DAY_S,
+    MAX_WAITING,
+    OTHERS_AT_ONCE,
+    REFUSED_AT_ONCE,
+    Delivered,
+    Journal,
+    journal,
+)
 from router.routing import Event, Participant
 from tests.fakes_personas import FakeClock
 from tests.samples import KEY, SECRET, deliveries
@@ -204,6 +213,26 @@ async def test_of_a_flood_that_is_not_ours_little_is_kept(store: Store) -> None:
         (401, "refused", "no_token")
     }
     assert bench.counted["left_out"] == 1_010 - len(kept)
+
+
+async def test_under_load_tracks_are_left_out_before_people_and_people_before_calls(
+    store: Store,
+) -> None:
+    bench = Bench(store)
+    for name in ("track_published", "participant_left", "participant_joined"):
+        event = replace(joined(number=DID, caller=CALLER), name=name)
+        decided: Any = "answer" if name == "participant_joined" else "ignore"
+        for _ in range(1_000 if decided == "answer" else 5_000):
+            bench.journal.note(bench.delivered(event)._replace(decided=decided))
+    await bench.journal.write()
+
+    kept = Counter(row["event"] for row in await rows(store))
+
+    assert kept["participant_joined"] == 1_000
+    assert kept["track_published"] == OTHERS_AT_ONCE / 2 + 1
+    assert kept["participant_left"] == OTHERS_AT_ONCE / 2 - 1
+    assert bench.counted["left_out"] + bench.counted["written"] == 11_000
+    assert bench.counted["dropped"] == 0
 
 
 async def test_what_is_more_than_may_wait_is_dropped_and_counted(store: Store) -> None:
