@@ -24,12 +24,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 import personas
 from personas.lookup import PersonaLookup, build_lookup
+from personas.sources.shared import LOCK_S, SharedPersonas
 from router.db import Store
 from router.dispatch import LiveKit
-from router.errors import DeliveryRefused, LiveKitUnavailable, StoreUnavailable
+from router.errors import DeliveryRefused, LiveKitUnavailable, PurgeRefused, StoreUnavailable
 from router.events import MAX_BODY_BYTES, verify
 from router.inbound import AGAIN, InboundCalls, Outcome
 from router.metrics import Metrics
+from router.purge import check_allowed, read_purge
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Decided, Delivered, Journal
 from router.records.leases import Lease
@@ -111,6 +113,8 @@ async def open_services(
                     fallback_agent=settings.fallback_agent or None,
                     clock=clock,
                 )
+                metrics.watch_breaker(lambda: lookup.breaker_state)
+                lookup.start(warm_up=settings.persona_warm_up, region=settings.default_region)
                 yield Services(
                     settings=settings,
                     keys={key: secret.encode() for key, secret in settings.webhook_keys().items()},
@@ -162,7 +166,8 @@ def livekit_from(settings: RouterSettings) -> LiveKit:
 def lookup_from(settings: RouterSettings, metrics: Metrics, **rehearsed: Any) -> PersonaLookup:
     """Return the lookup that *settings* describe; close it with ``aclose``.
 
-    *rehearsed* is what a rehearsal sets otherwise, by ``build_lookup``'s names.
+    *rehearsed* is what a rehearsal sets otherwise, by ``build_lookup``'s names; Redis has no part
+    in one.
     """
     return build_lookup(
         api_base=settings.api_base(),
@@ -172,8 +177,23 @@ def lookup_from(settings: RouterSettings, metrics: Metrics, **rehearsed: Any) ->
         budget_s=settings.persona_budget_s,
         persona_dir=settings.persona_dir,
         state_dir=settings.state_dir,
+        shared=None if rehearsed else shared_from(settings),
+        max_stale_s=settings.persona_max_stale_s,
         count=lambda outcome: metrics.persona_requests[outcome].inc(),
         **rehearsed,
+    )
+
+
+def shared_from(settings: RouterSettings) -> SharedPersonas | None:
+    """Return what *settings* say that routers share; close it with ``aclose``."""
+    url, api_base = settings.redis_url.get_secret_value(), settings.api_base()
+    if not url or api_base is None:
+        return None
+    return SharedPersonas(
+        url,
+        namespace=f"{api_base} {settings.persona_api_forms}",  # who asks otherwise shares nothing
+        number_fields=settings.number_fields(),
+        lock_s=min(LOCK_S, settings.persona_budget_s / 2),
     )
 
 
@@ -322,9 +342,18 @@ async def ready(request: Request) -> Response:
     database, livekit = await asyncio.gather(_database(services), _livekit(services))
     checks = {"database": database, "livekit": livekit}
     well = all(check["ok"] for check in checks.values())
-    return JSONResponse(
-        {"status": "ready" if well else "unready", "checks": checks}, 200 if well else 503
-    )
+    document = {
+        "status": "ready" if well else "unready",
+        "checks": checks,
+        "personas": _personas(services.lookup),
+    }
+    return JSONResponse(document, 200 if well else 503)
+
+
+def _personas(lookup: PersonaLookup) -> dict[str, Any]:
+    """Say what is good to know, and no reason to send calls elsewhere: copies answer."""
+    shared = {None: "off", True: "reached", False: "away"}[lookup.shared_well]
+    return {"breaker": lookup.breaker_state, "redis": shared}
 
 
 async def _database(services: Services) -> dict[str, Any]:
@@ -351,6 +380,21 @@ async def metrics_page(request: Request) -> Response:
     """Prometheus' text format."""
     services: Services = request.state.services
     return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def purge(request: Request) -> Response:
+    """Forget personas: `{"number": "…"}` or `{"all": true}`."""
+    services: Services = request.state.services
+    settings = services.settings
+    try:
+        check_allowed(request.headers, host=settings.host, dev=settings.router_dev)
+        number = await read_purge(request, settings.default_region)
+    except PurgeRefused as exc:
+        content = problem(exc.status, exc.title, exc.reason, exc.fix)
+        return Response(content, exc.status, media_type="application/problem+json")
+    told = await services.lookup.purge(number)
+    others = {None: "none", True: "told", False: "later"}[told]
+    return JSONResponse({"purged": "all" if number is None else "number", "others": others})
 
 
 async def version(_request: Request) -> Response:
@@ -406,6 +450,7 @@ ROUTES = [
     Route("/metrics", metrics_page),
     Route("/version", version),
     Route("/api/calls/{id}/trace", trace),
+    Route("/api/personas/purge", purge, methods=["POST"]),
 ]
 
 

@@ -7,8 +7,9 @@ to be written waits, and is then committed together.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,6 +64,7 @@ class Store:
         threads = 1 if self.is_sqlite else POSTGRES_THREADS
         self._writers = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
+        self._writer: Connection | None = None
         self._waiting: list[_Write] = []
         self._soon: list[_Write] = []  # what the next transaction takes along
         self._soon_timer: asyncio.TimerHandle | None = None
@@ -186,13 +188,31 @@ class Store:
 
     def _together(self, works: Sequence[Work[Any]]) -> list[_Answer]:
         try:
-            with self._engine.begin() as connection:
+            with self._transaction() as connection:
                 return [(work(connection), None) for work in works]
         except Exception as exc:  # noqa: BLE001  # handed to the callers, each its own
             if len(works) == 1:
                 return [(None, exc)]
         # One of them failed and took the others along: now each by itself.
         return [self._together([work])[0] for work in works]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        if not self.is_sqlite:
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        if (
+            self._writer is None
+        ):  # the one thread keeps it: to check it out takes as long as to write
+            self._writer = self._engine.connect()
+        try:
+            with self._writer.begin():
+                yield self._writer
+        except BaseException:
+            self._writer.close()
+            self._writer = None
+            raise
 
     def _read(self, work: Work[T]) -> T:
         with self._engine.connect() as connection:
@@ -223,6 +243,8 @@ class Store:
     def _close(self) -> None:
         self._writers.shutdown()
         self._readers.shutdown()
+        if self._writer is not None:
+            self._writer.close()
         self._engine.dispose()
 
 

@@ -1,9 +1,12 @@
 """Every metric of the router. Labels hold fixed words only: no number, room or name."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from personas.breaker import BREAKER_STATES, BreakerState
 
 #: Upper bounds in seconds: a stage of answering takes from under a millisecond to the budget.
 STAGE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -88,6 +91,12 @@ class Metrics:
             "Deliveries for the journal: written, dropped, left_out (of a flood).",
             "outcome",
         )
+        self.breaker = Gauge(
+            "persona_router_persona_breaker",
+            "1 for the state that the persona API's breaker is in: closed, open, half_open.",
+            ["state"],
+            registry=self.registry,
+        )
         self.sweeps = Histogram(
             "persona_router_sweep_seconds",
             "Time of one sweep over the rooms.",
@@ -103,3 +112,12 @@ class Metrics:
     def count_event(self, name: str) -> None:
         """Count one verified event."""
         self.events[name if name in KNOWN_EVENTS else "other"].inc()
+
+    def watch_breaker(self, state: Callable[[], BreakerState]) -> None:
+        """Show what *state* says whenever the metrics are read."""
+        for name in BREAKER_STATES:
+            self.breaker.labels(name).set_function(partial(_shown, name, state))
+
+
+def _shown(name: BreakerState, state: Callable[[], BreakerState]) -> float:
+    return float(state() == name)
