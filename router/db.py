@@ -202,9 +202,7 @@ class Store:
             with self._engine.begin() as connection:
                 yield connection
             return
-        if (
-            self._writer is None
-        ):  # the one thread keeps it: to check it out takes as long as to write
+        if self._writer is None:  # the one thread keeps it: to check it out takes as long as to write
             self._writer = self._engine.connect()
         try:
             with self._writer.begin():
