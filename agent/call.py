@@ -28,16 +28,18 @@ from livekit.agents import (
 )
 from livekit.agents.utils.participant import wait_for_participant_attribute
 from livekit.agents.voice.room_io import RoomOptions
+from opentelemetry.trace import get_tracer
 
 from agent import election, instructions, job, speech
 from agent.errors import CallerMissing, RoomUnreachable
 from agent.settings import AgentSettings
 from agent.speech.prepared import Prepared
 from agent.transcript import Transcript
-from personas.contract import ATTRIBUTE_BEAT
+from personas.contract import ATTRIBUTE_BEAT, ATTRIBUTE_FIRST_WORD
 from personas.errors import PersonaError
 from personas.model import Persona
 from personas.sources.files import FilePersonaSource
+from personas.traces import context_of
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +89,7 @@ class Call:
         self._turn = job.turn_of(ctx.job.metadata)
         self._started = time.monotonic()
         self._marks: dict[str, int] = {}
+        self._unshown: dict[str, str] = {}  # attributes that the next beat takes along
         self._prepared: Prepared | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._deleting: asyncio.Task[None] | None = None
@@ -96,6 +99,19 @@ class Call:
 
     async def hold(self) -> None:
         """Bring the conversation up to the greeting; what happens then happens on events."""
+        with get_tracer("persona-router").start_as_current_span(
+            "call.greet",
+            context_of(self._turn.traceparent),
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            await self._hold()
+            span.set_attribute("call.id", self._turn.call_id)
+            span.set_attribute("call.attempt", self._turn.attempt)
+            for name, ms in self._marks.items():
+                span.set_attribute(f"call.{name}_ms", ms)
+
+    async def _hold(self) -> None:
         ctx = self._ctx
         ctx.add_shutdown_callback(self._closed)
         if self._turn.call_id:
@@ -267,12 +283,13 @@ class Call:
 
     async def _show(self, brief: job.Brief) -> None:
         """Put the persona, and every 2 s a sign of life, on our participant's attributes."""
-        shown = {
+        self._unshown |= {
             ATTRIBUTE_NAME: brief.persona_name or "",
             ATTRIBUTE_VERSION: brief.version,
             ATTRIBUTE_ORIGIN: brief.origin,
         }
         for beat in count(1):
+            shown, self._unshown = self._unshown, {}
             try:
                 async with asyncio.timeout(BEAT_S):
                     await self._ctx.room.local_participant.set_attributes(
@@ -280,7 +297,7 @@ class Call:
                     )
             except Exception as exc:  # noqa: BLE001 - the SDK raises bare exceptions
                 log.debug("beat.missed", error=type(exc).__name__)
-            shown = {}
+                self._unshown = shown | self._unshown
             await asyncio.sleep(BEAT_S)
 
     # ---- what happens in the room ----
@@ -315,6 +332,7 @@ class Call:
     def _on_state(self, event: AgentStateChangedEvent) -> None:
         if event.new_state == "speaking" and "first_word" not in self._marks:
             self._mark("first_word")
+            self._unshown[ATTRIBUTE_FIRST_WORD] = f"{time.time():.3f}"
             log.info("call.greeted", **{f"{name}_ms": ms for name, ms in self._marks.items()})
 
     def _on_session_closed(self, event: CloseEvent) -> None:

@@ -73,6 +73,7 @@ class Turn:
 
     attempt: int = 1
     call_id: str = ""
+    traceparent: str | None = None  # W3C trace context of the router
 
 
 def turn_of(job_metadata: str | bytes | None) -> Turn:
@@ -84,7 +85,7 @@ def turn_of(job_metadata: str | bytes | None) -> Turn:
         call = read_metadata(text).call
     except BadMetadata:
         return Turn()
-    return Turn(call.attempt, call.call_id) if call else Turn()
+    return Turn(call.attempt, call.call_id, call.traceparent) if call else Turn()
 
 
 def persona_id_of(job_metadata: str | bytes | None) -> str | None:

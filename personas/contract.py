@@ -28,6 +28,7 @@ __all__ = [
     "ATTRIBUTE_ATTEMPT",
     "ATTRIBUTE_BEAT",
     "ATTRIBUTE_CALL",
+    "ATTRIBUTE_FIRST_WORD",
     "MAX_METADATA_BYTES",
     "RESERVED_KEY",
     "CallConfig",
@@ -50,6 +51,7 @@ SCHEMA: Final = 1
 ATTRIBUTE_ATTEMPT: Final = "persona.attempt"
 ATTRIBUTE_CALL: Final = "persona.call"
 ATTRIBUTE_BEAT: Final = "persona.beat"
+ATTRIBUTE_FIRST_WORD: Final = "persona.first_word_at"  # Unix seconds
 
 Source = Literal["api", "stale", "last_known_good", "file", "house"]
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import httpx
 import structlog
 
 from personas.asking import (
@@ -452,6 +453,8 @@ def build_lookup(
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
     count: Callable[[str], None] | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    read_only: bool = False,
 ) -> PersonaLookup:
     """Put a lookup together from plain values; close it with ``aclose``.
 
@@ -471,6 +474,8 @@ def build_lookup(
         clock: monotonic seconds.
         wall: Unix seconds.
         count: told the outcome of every request to the API, a short word.
+        transport: what requests to the API go through; ``None``: the network.
+        read_only: the copies on disk are read, never written or removed.
     """
     max_stale = math.inf if max_stale_s is None else max_stale_s
     source = api_base and HttpPersonaSource(
@@ -479,6 +484,7 @@ def build_lookup(
         deadline_s=budget_s * FETCH_CAP,
         forms=number_forms,
         number_fields=number_fields,
+        transport=transport,
         count=count,
     )
     return PersonaLookup(
@@ -486,7 +492,7 @@ def build_lookup(
         source=source or None,
         files=FilePersonaSource(persona_dir) if persona_dir else None,
         last_known_good=(
-            LastKnownGood(state_dir / "last-known-good", wall=wall)
+            LastKnownGood(state_dir / "last-known-good", wall=wall, read_only=read_only)
             if state_dir and source
             else None
         ),

@@ -1,6 +1,7 @@
 """The ASGI application: routes, lifespan, and the one table that maps outcomes to statuses."""
 
 import asyncio
+import ipaddress
 import json
 import math
 import platform
@@ -28,13 +29,15 @@ from router.db import Store
 from router.dispatch import LiveKit
 from router.errors import DeliveryRefused, LiveKitUnavailable, PurgeRefused, StoreUnavailable
 from router.events import MAX_BODY_BYTES, verify
-from router.inbound import AGAIN, InboundCalls
+from router.inbound import AGAIN, InboundCalls, Outcome
 from router.metrics import Metrics
 from router.purge import check_allowed, read_purge
 from router.records.claims import Claims, SpareClaims
+from router.records.journal import Decided, Delivered, Journal
 from router.records.leases import Lease
+from router.records.trace import trace_of
 from router.recovery import Limits
-from router.routing import NumberingPlan
+from router.routing import Event, NumberingPlan
 from router.settings import RouterSettings
 from router.tokens import Keys
 from router.trunks import Trunks
@@ -58,6 +61,7 @@ class Services:
     livekit: LiveKit
     lookup: PersonaLookup
     inbound: InboundCalls
+    journal: Journal
     watch: Watch
     clock: Callable[[], float]  # Unix seconds
 
@@ -120,6 +124,13 @@ async def open_services(
                     lookup=lookup,
                     inbound=inbound,
                     watch=watch,
+                    journal=Journal(
+                        store,
+                        max_rows=settings.journal_max_rows,
+                        days=settings.journal_days,
+                        clock=clock,
+                        count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
+                    ),
                     clock=clock,
                 )
         finally:
@@ -152,8 +163,12 @@ def livekit_from(settings: RouterSettings) -> LiveKit:
     )
 
 
-def lookup_from(settings: RouterSettings, metrics: Metrics) -> PersonaLookup:
-    """Return the lookup that *settings* describe; close it with ``aclose``."""
+def lookup_from(settings: RouterSettings, metrics: Metrics, **rehearsed: Any) -> PersonaLookup:
+    """Return the lookup that *settings* describe; close it with ``aclose``.
+
+    *rehearsed* is what a rehearsal sets otherwise, by ``build_lookup``'s names; Redis has no part
+    in one.
+    """
     return build_lookup(
         api_base=settings.api_base(),
         api_token=settings.persona_api_token.get_secret_value() or None,
@@ -163,9 +178,10 @@ def lookup_from(settings: RouterSettings, metrics: Metrics) -> PersonaLookup:
         cache_bytes=settings.persona_cache_mib * 1024 * 1024,
         persona_dir=settings.persona_dir,
         state_dir=settings.state_dir,
-        shared=shared_from(settings),
+        shared=None if rehearsed else shared_from(settings),
         max_stale_s=settings.persona_max_stale_s,
         count=lambda outcome: metrics.persona_requests[outcome].inc(),
+        **rehearsed,
     )
 
 
@@ -231,6 +247,7 @@ class WebhookEndpoint:
         self, services: Services, scope: Scope, receive: Receive
     ) -> tuple[Message, Message]:
         metrics = services.metrics
+        received_at, started = services.clock(), time.perf_counter()
         try:
             authorization = _authorization(scope)
             body = await _body(receive)
@@ -239,21 +256,57 @@ class WebhookEndpoint:
             log.warning("delivery.refused", reason=exc.reason, status=exc.status)
             metrics.refused[exc.reason].inc()
             metrics.deliveries["refused"].inc()
+            services.journal.note_refused(received_at, exc)
             return BY_STATUS[exc.status]
+        verify_ms = round((time.perf_counter() - started) * 1000, 2)
         metrics.count_event(event.name)
         try:
             outcome = await services.inbound.take(event)
         except Exception:  # a bug of ours must not lose the call: LiveKit delivers again
             log.exception("delivery.crashed", event_id=event.event_id)
             metrics.deliveries["crashed"].inc()
+            because = "a defect of ours; the log has more"
+            services.journal.note(Delivered(received_at, 503, "crashed", because, event=event))
             return _again(1.0)
         metrics.deliveries[outcome.verdict].inc()
-        return _again(outcome.again_in_s) if outcome.verdict in AGAIN else DONE
+        again = outcome.verdict in AGAIN
+        services.journal.note(
+            _delivered(event, outcome, 503 if again else 200, received_at, verify_ms)
+        )
+        return _again(outcome.again_in_s) if again else DONE
 
 
 def _again(in_s: float) -> tuple[Message, Message]:
     wait_s = max(1, math.ceil(in_s))  # whole seconds; 0 would be repeated within a millisecond
     return _answer(503, DELIVER_AGAIN, {b"retry-after": str(wait_s).encode()})
+
+
+DECIDED: Mapping[str, Decided] = {"ignored": "ignore", "refused": "refuse"}
+
+
+def _delivered(
+    event: Event, outcome: Outcome, status: int, received_at: float, verify_ms: float
+) -> Delivered:
+    trail, because = outcome.trail, outcome.because
+    decided = DECIDED.get(outcome.verdict, "answer")
+    if trail is None:
+        stages = {"verify": verify_ms}
+        return Delivered(
+            received_at, status, outcome.verdict, because, decided, event, stages=stages
+        )
+    return Delivered(
+        received_at,
+        status,
+        outcome.verdict,
+        because,
+        decided,
+        event,
+        trail.dialed,
+        trail.call_id,
+        trail.attempt,
+        trail.origin,
+        {"verify": verify_ms, **trail.stages},
+    )
 
 
 def _authorization(scope: Scope) -> str | None:
@@ -350,6 +403,44 @@ async def version(_request: Request) -> Response:
     return JSONResponse({"version": personas.__version__, "python": platform.python_version()})
 
 
+def _problem(status: int, title: str, code: str, fix: str) -> Response:
+    body = problem(status, title, code, fix)
+    return Response(body, status, media_type="application/problem+json")
+
+
+def _stays_here(settings: RouterSettings, request: Request) -> bool:
+    """Whether what is answered cannot leave this machine, or its operator is developing."""
+    if settings.router_dev:
+        return True
+    if "forwarded" in request.headers or "x-forwarded-for" in request.headers:
+        return False
+    peer = request.client.host if request.client else ""
+    return _is_loopback(settings.host) and _is_loopback(peer)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def trace(request: Request) -> Response:
+    """Where the ring time of one call went."""
+    services: Services = request.state.services
+    if not _stays_here(services.settings, request):
+        fix = "ask from the router's machine: `persona-router explain --call ID`, or HOST=127.0.0.1"
+        return _problem(403, "Forbidden", "only_from_this_machine", fix)
+    try:
+        found = await trace_of(services.store, request.path_params["id"])
+    except StoreUnavailable:
+        return _problem(503, "Service Unavailable", "database_away", "see DATABASE_URL")
+    if found is None:
+        fix = "call ids are in the log line call.dispatched; JOURNAL_DAYS says how long"
+        return _problem(404, "Not Found", "no_such_call", fix)
+    return JSONResponse(found.document())
+
+
 WEBHOOK_PATH = "/livekit-webhook"
 WEBHOOK = WebhookEndpoint()
 ROUTES = [
@@ -359,6 +450,7 @@ ROUTES = [
     Route("/readyz", ready),
     Route("/metrics", metrics_page),
     Route("/version", version),
+    Route("/api/calls/{id}/trace", trace),
     Route("/api/personas/purge", purge, methods=["POST"]),
 ]
 
@@ -386,12 +478,17 @@ def build_app(settings: RouterSettings, clock: Callable[[], float] = time.time) 
                 persona_api=bool(settings.api_base()),
                 default_region=settings.default_region,
             )
-            watching = asyncio.create_task(services.watch.run())
+            tasks = {
+                asyncio.create_task(services.journal.run()),
+                asyncio.create_task(services.watch.run()),
+            }
             try:
                 yield {"services": services}
             finally:
-                watching.cancel()
-                await asyncio.wait({watching})
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                await services.journal.aclose()
         log.info("router.stopped")
 
     return Router(routes=ROUTES, lifespan=lifespan)

@@ -80,6 +80,7 @@ def _event(document: Mapping[str, Any]) -> Event:
         room=_text(room, "name"),
         room_sid=_text(room, "sid"),
         participant=_participant(participant) if participant else None,
+        room_created_at=_moment(room, "creationTimeMs", "creationTime"),
     )
 
 
@@ -93,6 +94,7 @@ def _participant(document: Mapping[str, Any]) -> Participant:
         identity=_text(document, "identity"),
         kind=_text(document, "kind") or "STANDARD",
         attributes=attributes,
+        joined_at=_moment(document, "joinedAtMs", "joinedAt"),
     )
 
 
@@ -126,6 +128,16 @@ def _seconds(value: object) -> float:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
         return float(value)
     _rubbish("wrong_type")
+
+
+def _moment(document: Mapping[str, Any], milliseconds: str, seconds: str) -> float:
+    """Read a time that nothing depends on, as exactly as it is given: 0 where it makes no sense."""
+    try:
+        return _seconds(document.get(milliseconds, "0")) / 1000 or _seconds(
+            document.get(seconds, "0")
+        )
+    except DeliveryRefused:
+        return 0.0
 
 
 def sign(body: bytes, now: float, key: str, secret: bytes) -> str:

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import structlog
+from opentelemetry.trace import Span, Tracer, get_tracer, set_span_in_context
 
 from personas.contract import (
     ATTRIBUTE_ATTEMPT,
@@ -16,6 +17,8 @@ from personas.contract import (
     encode,
 )
 from personas.lookup import Found, PersonaLookup
+from personas.phone import DialedNumber
+from personas.traces import traceparent
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
@@ -31,6 +34,17 @@ Verdict = Literal["dispatched", "duplicate", "ignored", "refused", "unknown", "h
 AGAIN: frozenset[Verdict] = frozenset({"held", "failed"})
 
 
+@dataclass(slots=True)
+class Trail:
+    """What is known of a call when its delivery has been handled; filled stage by stage."""
+
+    dialed: DialedNumber
+    call_id: str | None = None  # None: it was not claimed
+    attempt: int | None = None
+    origin: Origin | None = None
+    stages: dict[str, float] = field(default_factory=dict)  # milliseconds, in their order
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one delivery, and when LiveKit shall deliver it again, if it shall."""
@@ -38,6 +52,7 @@ class Outcome:
     verdict: Verdict
     because: str
     again_in_s: float = 1.0
+    trail: Trail | None = None  # None: it was no call to answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,7 @@ class InboundCalls:
     metrics: Metrics
     clock: Callable[[], float] = time.time
     timer: Callable[[], float] = field(default=time.perf_counter)
+    tracer: Tracer = field(default=get_tracer("persona-router"))
 
     async def take(self, event: Event) -> Outcome:
         """Dispatch an agent if *event* is a caller who needs one."""
@@ -80,7 +96,29 @@ class InboundCalls:
         if isinstance(decision, Refuse):
             log.warning("call.refused", event_id=event.event_id, because=decision.because)
             return Outcome("refused", decision.because)
-        return await self._answer(decision, event)
+        trail = Trail(decision.call.dialed)
+        with self.tracer.start_as_current_span(
+            "call.answer", record_exception=False, set_status_on_exception=False
+        ) as span:
+            started_ns = time.time_ns()
+            outcome = await self._answer(decision, event, trail)
+            if span.is_recording():
+                self._show(span, started_ns, outcome.verdict, trail)
+        return replace(outcome, trail=trail)
+
+    def _show(self, span: Span, started_ns: int, verdict: Verdict, trail: Trail) -> None:
+        """Put what was measured on the trace: no number, no room, no name."""
+        span.set_attribute("call.verdict", verdict)
+        span.set_attribute("call.id", trail.call_id or "")
+        span.set_attribute("call.attempt", trail.attempt or 0)
+        if trail.origin is not None:
+            span.set_attribute("persona.source", trail.origin.source)
+            span.set_attribute("persona.version", trail.origin.version)
+        context = set_span_in_context(span)
+        for stage, took_ms in trail.stages.items():
+            part = self.tracer.start_span(f"call.{stage}", context, start_time=started_ns)
+            started_ns += int(took_ms * 1_000_000)
+            part.end(started_ns)
 
     async def dispatch_again(self, event: Event, claim: Claim, again: Again) -> Outcome:
         """Dispatch the next attempt of a call that is claimed already, as *event* shows it now."""
@@ -97,7 +135,7 @@ class InboundCalls:
             return decide(event, await self.trunks.learn())
         return decision
 
-    async def _answer(self, answer: Answer, event: Event) -> Outcome:
+    async def _answer(self, answer: Answer, event: Event, trail: Trail) -> Outcome:
         call, webhook_at = answer.call, self.clock()
         started = self.timer()
         try:
@@ -110,6 +148,7 @@ class InboundCalls:
             self.metrics.spare_claims.inc()
             taken = self.spare.take(room_sid=call.room_sid, sip_call_id=call.sip_call_id)
         claimed, claim_ms = self._stage("claim", started)
+        trail.call_id, trail.stages["claim"] = taken.call_id, claim_ms
         if isinstance(taken, Settled):
             log.info("call.duplicate", call_id=taken.call_id, state=taken.state)
             return Outcome("duplicate", f"the call is {taken.state} already")
@@ -120,10 +159,14 @@ class InboundCalls:
             because = "the call is being dispatched at this moment"
             return Outcome("held", because, again_in_s=taken.for_s)
         found = await self.personas.find(call.dialed)
-        _, persona_ms = self._stage("persona", claimed)
+        looked_up, persona_ms = self._stage("persona", claimed)
+        trail.attempt, trail.origin = taken.attempt, found.origin
+        trail.stages["persona"] = persona_ms
         self.metrics.lookups[found.origin.source].inc()
         stages = {"claim_ms": claim_ms, "persona_ms": persona_ms}
-        return await self._dispatch(answer, found, _Attempt(taken, webhook_at, stages))
+        outcome = await self._dispatch(answer, found, _Attempt(taken, webhook_at, stages))
+        trail.stages["dispatch"] = round((self.timer() - looked_up) * 1000, 1)
+        return outcome
 
     async def _dispatch(self, answer: Answer, found: Found, attempt: _Attempt) -> Outcome:
         call, claim, started = answer.call, attempt.claim, self.timer()
@@ -228,6 +271,7 @@ def call_config(
         dialed_as=call.dialed.dialed_as or None,
         caller=call.caller,
         origin=origin,
+        traceparent=traceparent(),
         attempt=attempt,
         ring=ring,
         resume=resume,

@@ -86,6 +86,11 @@ class Metrics:
         self.recoveries = self._counter(
             "recoveries", "What the watch over the rooms had to do.", "action"
         )
+        self.journal = self._counter(
+            "journal",
+            "Deliveries for the journal: written, dropped, left_out (of a flood).",
+            "outcome",
+        )
         self.breaker = Gauge(
             "persona_router_persona_breaker",
             "1 for the state that the persona API's breaker is in: closed, open, half_open.",

@@ -24,6 +24,7 @@ class Participant:
     identity: str
     kind: str  # "STANDARD", "SIP", "AGENT", …
     attributes: Mapping[str, str]
+    joined_at: float = 0.0  # Unix seconds by LiveKit's clock; 0: not said
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Event:
     room: str  # "" where the event has no room
     room_sid: str
     participant: Participant | None
+    room_created_at: float = 0.0  # Unix seconds by LiveKit's clock; 0: not said
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,12 @@ class RouterSettings(Environment):
         pattern=r"^(|sqlite:///\S+|postgresql://\S+)$",
         description="`sqlite:///file` or `postgresql://…`; default: a SQLite file in STATE_DIR",
     )
+    journal_max_rows: int = Field(
+        default=100_000, ge=0, description="deliveries kept in the journal; 0: none"
+    )
+    journal_days: float = Field(
+        default=7.0, gt=0, description="how long a delivery is kept in the journal, in days"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 for any")
     log_format: LogFormat = Field(default="json", description="json or console")

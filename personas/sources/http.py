@@ -52,6 +52,8 @@ class Fetched:
 class HttpPersonaSource:
     """Asks the persona API. Give it a client, or it makes one and closes it itself.
 
+    *transport* is what the client that it makes sends its requests through.
+
     *forms* are the notations to ask in, in order: ``dialed`` (the digits as dialed), ``e164``,
     ``national``. *number_fields* are the fields in which an answer may name its number; one that
     does must name the number asked for. *count* is told the outcome of every request.
@@ -66,6 +68,7 @@ class HttpPersonaSource:
         forms: Sequence[NumberForm] = NUMBER_FORMS,
         number_fields: Sequence[str] = NUMBER_FIELDS,
         client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
         count: Callable[[str], None] | None = None,
         pause_s: Callable[[], float] = lambda: random.uniform(*RETRY_PAUSE_S),  # noqa: S311  (no secret)
         retries: RetryBudget | None = None,
@@ -85,6 +88,7 @@ class HttpPersonaSource:
         self._given = client
         # Cookies would let the API tell calls apart; two numbers must never share a session.
         self._client = client or httpx.AsyncClient(
+            transport=transport,
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx.Limits(max_connections=200, max_keepalive_connections=20),
         )

@@ -62,6 +62,7 @@ class Kept:
 class LastKnownGood:
     """Keeps one persona for each number in *directory*. *wall* gives Unix seconds.
 
+    With *read_only* nothing is ever written or removed: for rehearsals beside a live router.
     Over *max_files*, the oldest are removed, which is looked after every *prune_every* writes.
     """
 
@@ -72,7 +73,9 @@ class LastKnownGood:
         wall: Callable[[], float],
         max_files: int = MAX_FILES,
         prune_every: int = PRUNE_EVERY,
+        read_only: bool = False,
     ) -> None:
+        self._read_only = read_only
         self._directory = directory
         self._wall = wall
         self._max_files = max_files
@@ -95,6 +98,8 @@ class LastKnownGood:
         self, number: PhoneNumber, persona: Persona, dialed: DialedNumber | None = None
     ) -> None:
         """Keep *persona* as the last good one of *number*, which was dialed as *dialed*."""
+        if self._read_only:
+            return
         version, saved_at = self._saved.get(number.e164, ("", 0.0))
         if version == persona.version and 0 <= self._wall() - saved_at < REWRITE_AFTER_S:
             return
@@ -105,6 +110,8 @@ class LastKnownGood:
 
     async def delete(self, number: PhoneNumber | None, *, before: float | None = None) -> None:
         """Forget *number*, or with ``None`` every number; only what is older than *before*."""
+        if self._read_only:
+            return
         if number is None:
             self._saved.clear()
         else:

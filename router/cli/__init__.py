@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import typer
 
 from personas.errors import PersonaNotFound, PersonaRouterError, SettingsInvalid
-from router.cli import config, demo, doctor, explain, personas, serve, trigger
-from router.cli.exits import FAILED, CheckFailed, Exit, RemoteAway
+from router.cli import config, demo, doctor, explain, personas, replay, serve, trigger
+from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, RemoteAway
 from router.errors import LiveKitUnavailable, StoreUnavailable
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
         "6 a check failed."
     ),
 )
-for module in (serve, demo, explain, trigger, doctor):
+for module in (serve, demo, explain, replay, trigger, doctor):
     module.register(app)
 app.add_typer(personas.app, name="personas")
 app.add_typer(personas.contract_app, name="contract")
@@ -36,6 +36,7 @@ ENDINGS: tuple[tuple[type[PersonaRouterError], Exit], ...] = (
     (SettingsInvalid, Exit.CONFIGURATION),
     (CheckFailed, Exit.CHECK_FAILED),
     (PersonaNotFound, Exit.NOT_FOUND),
+    (NotThere, Exit.NOT_FOUND),
     (LiveKitUnavailable, Exit.REMOTE_AWAY),
     (StoreUnavailable, Exit.REMOTE_AWAY),
     (RemoteAway, Exit.REMOTE_AWAY),

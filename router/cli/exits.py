@@ -23,5 +23,9 @@ class CheckFailed(PersonaRouterError):
     """A check that the user asked for did not pass."""
 
 
+class NotThere(PersonaRouterError):
+    """What the user named does not exist."""
+
+
 class RemoteAway(PersonaRouterError):
     """What the command talks to did not answer."""

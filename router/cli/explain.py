@@ -1,48 +1,104 @@
-"""`explain NUMBER`: who would answer, and why. The live code path, without a dispatch."""
+"""`explain`: who would answer a number, and why; or where the ring time of a call went.
+
+NUMBER goes through the live code path, without a dispatch.
+"""
 
 import asyncio
 import json
-from typing import Annotated, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from router.cli.exits import NotThere
+from router.cli.journal import NO_SUCH, journal_of
+
+if TYPE_CHECKING:
+    from personas.sources.faults import Fault
+    from router.settings import RouterSettings
+
 
 def explain(
-    number: Annotated[str, typer.Argument(help="The dialed number, as the trunk would give it.")],
+    number: Annotated[
+        str, typer.Argument(metavar="[NUMBER]", help="The dialed number, as the trunk gives it.")
+    ] = "",
     caller: Annotated[str, typer.Option("--from", help="The caller's number.")] = "",
     trunk: Annotated[str, typer.Option(help="The trunk's id, ST_….")] = "",
+    at: Annotated[
+        str, typer.Option(help="As if it were this time: 2026-11-21T09:00, with +01:00 or Z.")
+    ] = "",
+    fault: Annotated[
+        str,
+        typer.Option(help="As if the persona API failed: timeout, 500, badjson, slow=3s, stale."),
+    ] = "",
+    call: Annotated[
+        str, typer.Option("--call", metavar="ID", help="Show the stages of this call instead.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     dev: Annotated[bool, typer.Option("--dev", help="Accept short secrets.")] = False,
 ) -> None:
-    """Say which persona answers NUMBER now, from which source, and why."""
+    """Say which persona answers NUMBER now, from which source, and why.
+
+    No call is made and no copy is changed. With --at, copies on disk are as old as they will be
+    then. With --call, say where the ring time of a past call went.
+    """
     from router.settings import RouterSettings
 
+    if bool(number) == bool(call):
+        raise typer.BadParameter("give either NUMBER or --call ID")
+    moment = _moment(at) if at else None
     settings = RouterSettings.load(router_dev=dev or None)
-    chain = asyncio.run(_explain(settings, number, caller, trunk))
+    if call:
+        found = asyncio.run(_trace(settings, call))
+        print(json.dumps(found)) if as_json else _print_trace(found)
+        return
+    failing = _fault(fault, settings) if fault else None
+    chain = asyncio.run(_explain(settings, number, caller, trunk, moment, failing))
     if as_json:
         print(json.dumps(chain, ensure_ascii=False))
         return
     _print(chain)
 
 
-async def _explain(settings: Any, number: str, caller: str, trunk: str) -> dict[str, Any]:
+def _moment(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()  # without a zone: this machine's
+    except (ValueError, OverflowError) as exc:
+        raise typer.BadParameter("--at is a time such as 2026-11-21T09:00:00+01:00") from exc
+
+
+def _fault(text: str, settings: "RouterSettings") -> "Fault":
+    from personas.sources.faults import FAULTS, read_fault
+
+    fault = read_fault(text)
+    if fault is None:
+        raise typer.BadParameter(f"--fault is one of {FAULTS}")
+    if settings.api_base() is None:
+        raise typer.BadParameter("--fault needs a persona API, and PERSONA_API_BASE is off")
+    return fault
+
+
+async def _explain(
+    settings: "RouterSettings",
+    number: str,
+    caller: str,
+    trunk: str,
+    moment: float | None,
+    fault: "Fault | None",
+) -> dict[str, Any]:
     import structlog
 
-    from router.app import lookup_from, plan_from
+    from router.app import plan_from
     from router.demo.deliveries import joined
     from router.inbound import explained
-    from router.metrics import Metrics
+    from router.replay import rehearse
     from router.routing import Answer, decide
 
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     decision = decide(joined(number=number, caller=caller, trunk_id=trunk), plan_from(settings))
     if not isinstance(decision, Answer):
         return {"decision": type(decision).__name__.lower(), "because": decision.because}
-    lookup = lookup_from(settings, Metrics())
-    try:
-        found = await lookup.find(decision.call.dialed)
-    finally:
-        await lookup.aclose()
+    found = await rehearse(settings, decision.call.dialed, fault=fault, at=moment)
     dialed = decision.call.dialed
     return {
         "decision": "answer",
@@ -73,6 +129,32 @@ def _print(chain: dict[str, Any]) -> None:
     print(f"origin    {chain['source']}, {chain['age_s']:.0f} s old")
     print(f"because   {chain['because']}")
     print(f"agent     {chain['agent']} would be dispatched with this persona as its metadata")
+
+
+async def _trace(settings: "RouterSettings", call_id: str) -> dict[str, Any]:
+    from router.records.trace import trace_of
+
+    async with journal_of(settings) as store:
+        found = await trace_of(store, call_id)
+    if found is None:
+        raise NotThere(NO_SUCH)
+    return found.document()
+
+
+def _print_trace(found: dict[str, Any]) -> None:
+    print(f"call      {found['call_id']}, {found['state']}, attempts: {found['attempts']}")
+    print(f"became    {found['verdict']}, after {found['deliveries']} deliveries")
+    print(f"because   {found['because']}")
+    if found["source"]:
+        print(f"persona   from {found['source']}, version {found['version'][:19]}…")
+    started = next((stage["at"] for stage in found["stages"] if stage["at"]), 0.0)
+    for stage in found["stages"]:
+        known = stage["at"] is not None
+        at = f"{(stage['at'] - started) * 1000:>8.0f} ms" if known else f"{'unknown':>11}"
+        took = f"{stage['ms']:>+9.1f}" if stage["ms"] is not None else " " * 9
+        print(f"{at}  {took}  {stage['name']:<16}{stage['note']}".rstrip())
+    if found["slowest"]:
+        print(f"slowest   {found['slowest']}")
 
 
 def register(app: typer.Typer) -> None:

@@ -123,6 +123,22 @@ class SpareClaims:
             del self._taken[name]
 
 
+async def claim_of(
+    store: Store, *, room_sid: str, sip_call_id: str | None
+) -> tuple[State, float] | None:
+    """Return the state of a call's claim and the end of its lease; None: nobody claimed it.
+
+    Raises:
+        StoreUnavailable: the database did not answer.
+    """
+    same_call = claims.c.room_sid == room_sid
+    if sip_call_id is not None:
+        same_call |= claims.c.sip_call_id == sip_call_id
+    select = sa.select(claims.c.state, claims.c.lease_until).where(same_call)
+    found = await store.read(lambda connection: connection.execute(select).first())
+    return (found.state, found.lease_until) if found else None
+
+
 class Claims:
     """The claim table. *clock* gives Unix seconds, *new_id* a fresh call id."""
 

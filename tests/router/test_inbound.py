@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import get_current_span
 
 from personas.contract import MAX_METADATA_BYTES
 from personas.errors import PersonaNotFound, PersonaUnavailable
 from personas.lookup import PersonaLookup
 from personas.model import Persona
 from personas.sources.http import Fetched
+from personas.traces import context_of
 from router.db import Store
 from router.demo.deliveries import joined
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
@@ -101,6 +106,51 @@ async def test_the_persona_is_the_dialed_numbers_and_not_the_callers(bench: Benc
     await bench.router().take(ringing())
 
     assert [number for number, _ in bench.api.asked] == [DID]
+
+
+async def test_what_happened_to_a_call_is_told_stage_by_stage(bench: Bench) -> None:
+    outcome = await bench.router().take(ringing())
+    again = await bench.router().take(ringing())
+
+    assert outcome.trail is not None
+    assert (outcome.trail.call_id, outcome.trail.attempt) == ("call-1", 1)
+    assert outcome.trail.origin is not None
+    assert outcome.trail.origin.source == "api"
+    assert list(outcome.trail.stages) == ["claim", "persona", "dispatch"]
+    assert again.trail is not None
+    assert (again.trail.call_id, list(again.trail.stages)) == ("call-1", ["claim"])
+
+
+async def test_a_call_that_nobody_traces_carries_no_trace(bench: Bench) -> None:
+    await bench.router().take(ringing())
+
+    assert bench.dispatcher.sent[0].metadata["_call"]["traceparent"] is None
+
+
+async def test_a_traced_call_hands_its_trace_on_and_puts_nothing_personal_on_it(
+    bench: Bench,
+) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    router = replace(bench.router(), tracer=provider.get_tracer("test"))
+
+    await router.take(ringing())
+
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    answer = spans["call.answer"]
+    handed_on = bench.dispatcher.sent[0].metadata["_call"]["traceparent"]
+    followed = get_current_span(context_of(handed_on)).get_span_context()
+    assert (followed.trace_id, followed.span_id) == (
+        answer.context.trace_id,
+        answer.context.span_id,
+    )
+    assert set(spans) == {"call.answer", "call.claim", "call.persona", "call.dispatch"}
+    parents = {span.parent.span_id for span in spans.values() if span.parent is not None}
+    assert parents == {answer.context.span_id}
+    shown = "".join(span.to_json() for span in spans.values())
+    for canary in (DID[1:], CALLER[1:], "You answer for", "call-explained"):
+        assert canary not in shown
 
 
 async def test_a_second_delivery_of_the_same_call_sends_no_second_agent(bench: Bench) -> None:

@@ -1,0 +1,137 @@
+"""What the journal has, read back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from router.db import Store
+from router.records.journal import Decided, journal
+from router.routing import Event, Participant
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One delivery as the journal has it. Nothing but ``again`` is personal data."""
+
+    id: int
+    received_at: float
+    status: int
+    verdict: str
+    because: str
+    decision: Decided | None
+    event_id: str | None
+    event: str | None
+    room_sid: str | None
+    call_id: str | None
+    attempt: int | None
+    source: str | None
+    version: str | None
+    stages: Mapping[str, float]
+    body: Mapping[str, Any]
+    again: "Again | None" = field(repr=False)  # None: no call to answer
+
+    @property
+    def participant(self) -> Mapping[str, Any]:
+        """The party that it is about, as far as that may be shown."""
+        party: Mapping[str, Any] = self.body.get("participant") or {}
+        return party
+
+    def as_shown(self) -> Event:
+        """Return the event, as far as it may be shown."""
+        return Event(
+            event_id=self.event_id or "",
+            name=self.event or "",
+            created_at=float(self.body.get("created_at", 0.0)),
+            room="",
+            room_sid=self.room_sid or "",
+            participant=Participant(
+                sid=str(self.participant.get("sid", "")),
+                identity="",
+                kind=self.kind,
+                attributes=self.attributes,
+            )
+            if self.participant
+            else None,
+            room_created_at=float((self.body.get("room") or {}).get("created_at", 0.0)),
+        )
+
+    @property
+    def kind(self) -> str:
+        """SIP, AGENT …; empty without a participant."""
+        return str(self.participant.get("kind", ""))
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """The participant's attributes, as far as they may be shown."""
+        attributes: Mapping[str, str] = self.participant.get("attributes") or {}
+        return attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What deciding on a call again takes. Personal data: never shown."""
+
+    event: Event
+    number: str | None  # E.164, as it was understood then
+    region: str | None
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """The caller's attributes, as far as they decide."""
+        return self.event.participant.attributes if self.event.participant else {}
+
+
+_NEWEST = sa.select(journal).order_by(journal.c.id.desc())
+
+
+async def named(store: Store, name: str) -> list[Entry]:
+    """Return the entries of *name*: an entry's id, an event's, or a call's; oldest first."""
+    if name.isascii() and name.isdigit() and len(name) < len(str(2**63)):
+        return await _entries(store, _NEWEST.where(journal.c.id == int(name)))
+    column = journal.c.event_id if name.startswith("EV_") else journal.c.call_id
+    return await _entries(store, _NEWEST.where(column == name))
+
+
+async def last_calls(store: Store, most: int) -> list[Entry]:
+    """Return the last *most* deliveries of callers, oldest first."""
+    return await _entries(store, _NEWEST.where(journal.c.replay.is_not(None)).limit(most))
+
+
+async def failed_calls(store: Store, most: int) -> list[Entry]:
+    """Return the newest delivery of each call that was never dispatched, oldest first."""
+    others = journal.alias()
+    same = others.c.room_sid == journal.c.room_sid
+    done = sa.exists().where(same, others.c.verdict.in_(["dispatched", "duplicate"]))
+    later = sa.exists().where(same, others.c.replay.is_not(None), others.c.id > journal.c.id)
+    failed = _NEWEST.where(journal.c.replay.is_not(None), ~done, ~later)
+    return await _entries(store, failed.limit(most))
+
+
+async def of_room(store: Store, room_sid: str, most: int = 1_000) -> list[Entry]:
+    """Return the deliveries of one room, oldest first."""
+    return await _entries(store, _NEWEST.where(journal.c.room_sid == room_sid).limit(most))
+
+
+async def _entries(store: Store, select: sa.Select[Any]) -> list[Entry]:
+    rows = await store.read(lambda connection: connection.execute(select).all())
+    return [_entry(row) for row in reversed(rows)]
+
+
+def _entry(row: sa.Row[Any]) -> Entry:
+    values = dict(row._mapping)  # noqa: SLF001  # the documented way to a row's names
+    kept = json.loads(values.pop("replay") or "null")
+    values["stages"] = json.loads(row.stages)
+    values["body"] = json.loads(row.body or "{}")
+    entry = Entry(**values, again=None)
+    return replace(entry, again=_again(entry, kept)) if kept else entry
+
+
+def _again(entry: Entry, kept: Mapping[str, Any]) -> Again:
+    event = entry.as_shown()
+    whole = {"identity": kept["identity"], "attributes": kept["attributes"]}
+    if event.participant is not None:
+        event = replace(event, participant=replace(event.participant, **whole))
+    return Again(replace(event, room=kept["room"]), kept["number"], kept["region"])
