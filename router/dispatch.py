@@ -16,7 +16,12 @@ from google.protobuf.message import DecodeError
 from livekit import api
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
 from livekit.protocol.models import ParticipantInfo
-from livekit.protocol.room import DeleteRoomRequest, ListParticipantsRequest, ListRoomsRequest
+from livekit.protocol.room import (
+    CreateRoomRequest,
+    DeleteRoomRequest,
+    ListParticipantsRequest,
+    ListRoomsRequest,
+)
 from livekit.protocol.sip import (
     ListSIPDispatchRuleRequest,
     ListSIPInboundTrunkRequest,
@@ -34,6 +39,7 @@ TOKEN_LEEWAY_S = 60  # for a LiveKit whose clock is behind
 _OK = 200
 _SERVER_FAULT = 500
 _PROTOBUF = "application/protobuf"
+_EMPTY_S = 30
 _IDLE_S = 20.0  # an idle connection is closed here before a proxy closes it under a request
 
 
@@ -61,7 +67,9 @@ class LiveKit:
         self._secret = api_secret
         self._agent_name = agent_name
         self._timeout_s = timeout_s
-        self._create_dispatch = URL(f"{_http(url)}/twirp/livekit.AgentDispatchService/CreateDispatch")
+        self._create_dispatch = URL(
+            f"{_http(url)}/twirp/livekit.AgentDispatchService/CreateDispatch"
+        )
         self._http: aiohttp.ClientSession
         self._api: api.LiveKitAPI
 
@@ -158,6 +166,15 @@ class LiveKit:
             for participant in answer.participants
             if participant.kind == ParticipantInfo.Kind.AGENT
         ]
+
+    async def open(self, room: str) -> None:
+        """Create *room*, empty; LiveKit ends it when nobody comes for a while.
+
+        Raises:
+            LiveKitUnavailable: it was not answered.
+        """
+        request = CreateRoomRequest(name=room, empty_timeout=_EMPTY_S, departure_timeout=1)
+        await self._ask(self._api.room.create_room(request))
 
     async def end(self, room: str) -> None:
         """Delete *room*, and with it every call in it.
