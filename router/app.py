@@ -22,13 +22,19 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 import personas
+from personas.logs import mask
 from personas.lookup import PersonaLookup, build_lookup
+from router.bodies import BODY_S, Bodies
+from router.checkups import Checkups
 from router.db import Store
 from router.dispatch import LiveKit
+from router.doctor import Doctor, refusals_of
 from router.errors import DeliveryRefused, LiveKitUnavailable, StoreUnavailable
 from router.events import MAX_BODY_BYTES, verify
+from router.findings import Refusals
 from router.inbound import AGAIN, InboundCalls
 from router.metrics import Metrics
+from router.overload import Gate
 from router.records.claims import Claims
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
@@ -52,6 +58,9 @@ class Services:
     livekit: LiveKit
     lookup: PersonaLookup
     inbound: InboundCalls
+    bodies: Bodies
+    gate: Gate
+    checkups: Checkups
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -63,10 +72,16 @@ class State(TypedDict):
 
 @asynccontextmanager
 async def open_services(
-    settings: RouterSettings, clock: Callable[[], float] = time.time
+    settings: RouterSettings,
+    clock: Callable[[], float] = time.time,
+    *,
+    metrics: Metrics | None = None,
+    body_s: float = BODY_S,
 ) -> AsyncIterator[Services]:
     """Open all that a router needs, and close it again."""
-    metrics = Metrics()
+    metrics = metrics or Metrics()
+    gate = Gate(settings.max_deliveries)
+    metrics.in_flight.set_function(lambda: gate.in_flight)
     store = Store(settings.store_url())
     try:
         await store.open()
@@ -97,12 +112,31 @@ async def open_services(
                         metrics=metrics,
                         clock=clock,
                     ),
+                    bodies=Bodies(MAX_BODY_BYTES, body_s),
+                    gate=gate,
+                    checkups=_checkups(settings, livekit, lookup, metrics),
                     clock=clock,
                 )
         finally:
             await lookup.aclose()
     finally:
         await store.aclose()
+
+
+def _checkups(
+    settings: RouterSettings, livekit: LiveKit, lookup: PersonaLookup, metrics: Metrics
+) -> Checkups:
+    async def refusals() -> Refusals:
+        return refusals_of(metrics.registry.collect())
+
+    doctor = Doctor(
+        settings=settings,
+        livekit=livekit,
+        personas=lookup,
+        plan=plan_from(settings),
+        refusals=refusals,
+    )
+    return Checkups(doctor.look)
 
 
 def plan_from(settings: RouterSettings) -> NumberingPlan:
@@ -164,15 +198,23 @@ DONE = _answer(200)
 NOT_OURS = _answer(401, problem(401, "Unauthorized", "not_signed_by_livekit"))
 RUBBISH = _answer(400, problem(400, "Bad Request", "signed_rubbish"))
 TOO_LARGE = _answer(413, problem(413, "Content Too Large", "too_large"))
+# 408 by the book, but LiveKit would never repeat that.
+SLOW = _answer(
+    503,
+    problem(503, "Service Unavailable", "slow_body"),
+    {b"retry-after": b"1", b"connection": b"close"},
+)
+SHED = _answer(503, problem(503, "Service Unavailable", "busy_with_calls"), {b"retry-after": b"5"})
 DELIVER_AGAIN = problem(503, "Service Unavailable", "deliver_again")
 ONLY_POST = _answer(405, problem(405, "Method Not Allowed", "only_post"), {b"allow": b"POST"})
-BY_STATUS = {400: RUBBISH, 401: NOT_OURS, 413: TOO_LARGE}
+BY_STATUS = {400: RUBBISH, 401: NOT_OURS, 413: TOO_LARGE, 503: SLOW}
 
 
 class WebhookEndpoint:
     """`POST /livekit-webhook`, straight on ASGI: every delivery of a room waits for the one before.
 
-    The body is read by counting, so a sender cannot make the router hold more than the limit.
+    The body is read by counting and in time, so a sender can make the router neither hold more than
+    the limit nor wait.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,21 +232,29 @@ class WebhookEndpoint:
         metrics = services.metrics
         try:
             authorization = _authorization(scope)
-            body = await _body(receive)
+            body = await services.bodies.read(receive)
             event = verify(authorization, body, services.clock(), services.keys)
         except DeliveryRefused as exc:
             log.warning("delivery.refused", reason=exc.reason, status=exc.status)
             metrics.refused.labels(exc.reason).inc()
+            metrics.refused_at.labels(exc.reason).set(services.clock())
             metrics.deliveries.labels("refused").inc()
             return BY_STATUS[exc.status]
         metrics.count_event(event.name)
+        gate = services.gate
+        if not gate.enter() and (again_in_s := await gate.wait()):
+            metrics.count_delivery("put_off")
+            return _again(again_in_s)
+        began = time.perf_counter()
         try:
             outcome = await services.inbound.take(event)
         except Exception:  # a bug of ours must not lose the call: LiveKit delivers again
             log.exception("delivery.crashed", event_id=event.event_id)
-            metrics.deliveries.labels("crashed").inc()
+            metrics.count_delivery("crashed")
             return _again(1.0)
-        metrics.deliveries.labels(outcome.verdict).inc()
+        finally:
+            gate.leave(time.perf_counter() - began)
+        metrics.count_delivery(outcome.verdict)
         return _again(outcome.again_in_s) if outcome.verdict in AGAIN else DONE
 
 
@@ -223,19 +273,6 @@ def _authorization(scope: Scope) -> str | None:
     return authorization
 
 
-async def _body(receive: Receive) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise DeliveryRefused("cut_off", status=400)
-        body += cast("bytes", message.get("body", b""))
-        if len(body) > MAX_BODY_BYTES:
-            raise DeliveryRefused("too_large", status=413)
-        if not message.get("more_body"):
-            return body
-
-
 async def health(_request: Request) -> Response:
     """Answer as long as the process runs; no I/O."""
     return JSONResponse({"status": "ok"})
@@ -247,9 +284,14 @@ async def ready(request: Request) -> Response:
     database, livekit = await asyncio.gather(_database(services), _livekit(services))
     checks = {"database": database, "livekit": livekit}
     well = all(check["ok"] for check in checks.values())
-    return JSONResponse(
-        {"status": "ready" if well else "unready", "checks": checks}, 200 if well else 503
-    )
+    # Where it is asked, nobody has to prove who they are: our numbers are masked.
+    warnings = [
+        {"check": one.name, "level": one.level, "said": mask(one.said), "fix": one.fix}
+        for one in services.checkups.warnings
+    ]
+    status = "ready" if well else "unready"
+    answer = {"status": status, "checks": checks, "warnings": warnings}
+    return JSONResponse(answer, 200 if well else 503)
 
 
 async def _database(services: Services) -> dict[str, Any]:
@@ -285,6 +327,7 @@ async def version(_request: Request) -> Response:
 
 WEBHOOK_PATH = "/livekit-webhook"
 WEBHOOK = WebhookEndpoint()
+NEVER_SHED = frozenset({"/health", "/healthz", "/readyz"})  # who asks them would stop us
 ROUTES = [
     Route(WEBHOOK_PATH, WEBHOOK),
     Route("/health", health),
@@ -296,22 +339,41 @@ ROUTES = [
 
 
 class Router(Starlette):
-    """Starlette, past which a webhook delivery goes: its time is ring time."""
+    """Starlette, past which a webhook delivery goes: its time is ring time.
+
+    While there are many of those, all else is refused but the questions whether we are well.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "http" and scope["path"] == WEBHOOK_PATH:
             await WEBHOOK(scope, receive, send)
+        elif scope["type"] == "http" and _shed(scope):
+            for message in SHED:
+                await send(message)
         else:
             await super().__call__(scope, receive, send)
 
 
-def build_app(settings: RouterSettings, clock: Callable[[], float] = time.time) -> Starlette:
+def _shed(scope: Scope) -> bool:
+    if scope["path"] in NEVER_SHED:
+        return False
+    return cast("State", scope["state"])["services"].gate.loaded
+
+
+def build_app(
+    settings: RouterSettings,
+    clock: Callable[[], float] = time.time,
+    *,
+    metrics: Metrics | None = None,
+    body_s: float = BODY_S,
+) -> Starlette:
     """Return the application; its lifespan opens and closes all that it needs."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        async with open_services(settings, clock) as services:
+        opened = open_services(settings, clock, metrics=metrics, body_s=body_s)
+        async with opened as services, services.checkups:
             log.info(
                 "router.started",
                 agent=settings.agent_to_dispatch,

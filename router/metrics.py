@@ -1,6 +1,6 @@
 """Every metric of the router. Labels hold fixed words only: no number, room or name."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 #: Upper bounds in seconds: a stage of answering takes from under a millisecond to the budget.
 STAGE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -41,6 +41,23 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.refused_at = Gauge(
+            "persona_router_refused_timestamp_seconds",
+            "When a delivery was last refused, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "persona_router_deliveries_in_flight",
+            "Deliveries that are being answered.",
+            registry=self.registry,
+        )
+        self.connections_cut = Counter(
+            "persona_router_connections_cut",
+            "Connections that were closed before a whole request came, or for room, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
         self.events = Counter(
             "persona_router_events",
             "Verified events by name.",
@@ -73,6 +90,18 @@ class Metrics:
             registry=self.registry,
         )
 
+        # Looking a label up takes longer than counting, and this is done for every delivery.
+        self._known_events = {name: self.events.labels(name) for name in KNOWN_EVENTS}
+        self._other_events = self.events.labels("other")
+        self._verdicts: dict[str, Counter] = {}
+
     def count_event(self, name: str) -> None:
         """Count one verified event."""
-        self.events.labels(name if name in KNOWN_EVENTS else "other").inc()
+        self._known_events.get(name, self._other_events).inc()
+
+    def count_delivery(self, verdict: str) -> None:
+        """Count one verified delivery by what became of it, a word of ours."""
+        counter = self._verdicts.get(verdict)
+        if counter is None:
+            counter = self._verdicts[verdict] = self.deliveries.labels(verdict)
+        counter.inc()
