@@ -49,6 +49,7 @@ GREETING_TIMEOUT_S: Final = 5.0  # for the first sound of a greeting that is bei
 DELETE_TIMEOUT_S: Final = 5.0
 BEAT_S: Final = 2.0
 ATTRIBUTE_CALL_STATUS: Final = "sip.callStatus"
+ATTRIBUTE_DIALED: Final = "sip.trunkPhoneNumber"
 ATTRIBUTE_NAME: Final = "persona.name"
 ATTRIBUTE_VERSION: Final = "persona.version"
 ATTRIBUTE_ORIGIN: Final = "persona.origin"
@@ -102,9 +103,10 @@ class Call:
         house = await self._house.persona()
         named = await self._house.by_id(job.persona_id_of(ctx.job.metadata))
 
-        def read(room_metadata: str, caller_metadata: str) -> job.Brief:
+        def read(room_metadata: str, caller_metadata: str, dialed: str | None = None) -> job.Brief:
             metadata = (ctx.job.metadata, room_metadata, caller_metadata)
-            return _filled(job.read(*metadata, house=house, personas_by_id=lambda _: named))
+            brief = job.read(*metadata, house=house, personas_by_id=lambda _: named, dialed=dialed)
+            return _filled(brief)
 
         brief = read(ctx.job.room.metadata, "")
         parts = speech.choose(self._settings, brief)
@@ -115,7 +117,8 @@ class Call:
             if not self._stand():
                 return
             caller = await self._caller(brief)
-            final = read(ctx.room.metadata, caller.metadata)
+            dialed = caller.attributes.get(ATTRIBUTE_DIALED)
+            final = read(ctx.room.metadata, caller.metadata, dialed)
             if final != brief:
                 brief, parts = final, speech.choose(self._settings, final)
             await self._talk(caller, brief, parts)
@@ -400,9 +403,11 @@ def _filled(brief: job.Brief) -> job.Brief:
     known = brief.variables
     if brief.persona_name:
         known = {"resource name": brief.persona_name, **known}
+    resumed = brief.call is not None and brief.call.resume
+    greeting = instructions.cut_off(brief.language) if resumed else brief.welcome_message
     return replace(
         brief,
-        welcome_message=spoken(brief.welcome_message),
+        welcome_message=spoken(greeting),
         closing_message=spoken(brief.closing_message),
     )
 

@@ -28,6 +28,17 @@ LANGUAGE_NAMES: Final = MappingProxyType(
     {"en": "English", "de": "German", "es": "Spanish", "fr": "French", "hi": "Hindi"}
 )
 
+#: Said first by an agent that takes a call over from one that was lost.
+CUT_OFF: Final = MappingProxyType(
+    {
+        "en": "Sorry, we were cut off for a moment. I am with you again. Where were we?",
+        "de": "Entschuldigung, wir waren kurz unterbrochen. Ich bin wieder da. Wo waren wir?",
+        "es": "Perdone, se nos ha cortado un momento. Ya estoy aquí. ¿Por dónde íbamos?",
+        "fr": "Excusez-moi, nous avons été coupés. Je suis de retour. Où en étions-nous ?",
+        "hi": "क्षमा कीजिए, हमारी बात कट गई थी। मैं फिर आपके साथ हूँ। हम कहाँ थे?",
+    }
+)
+
 #: Different names for one thing, by the name under which the value is kept.
 _SAME: Final = MappingProxyType(
     {
@@ -59,6 +70,11 @@ def key_of(name: str) -> str:
     """Normalise a variable's or a placeholder's name: ``Prospect_Name`` → ``name``."""
     plain = " ".join(re.sub(r"[\s_.-]+", " ", name).lower().split())
     return _SAME.get(plain, plain)
+
+
+def cut_off(language: str | None) -> str:
+    """Give what is said first to a caller who was cut off, in *language* where we have it."""
+    return CUT_OFF.get((language or "").replace("_", "-").split("-")[0].lower(), CUT_OFF["en"])
 
 
 def clean(value: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 from personas.contract import RESERVED_KEY, CallConfig, read_metadata
 from personas.errors import BadMetadata, PersonaError, PersonaInvalid
 from personas.model import Persona, Voice, version_of
+from personas.phone import MAX_RAW_CHARS
 
 Place: TypeAlias = Literal["room", "job", "participant"]
 Direction: TypeAlias = Literal["inbound", "outbound"]
@@ -104,14 +105,16 @@ def read(
     *,
     house: Persona,
     personas_by_id: Callable[[str], Persona | None],
+    dialed: str | None = None,
 ) -> Brief:
     """Merge what job, room and participant say over the *house* persona.
 
-    *personas_by_id* gives the persona file of a campaign call's ``agentId``.
+    *personas_by_id* gives the persona file of a campaign call's ``agentId``; *dialed* is what the
+    caller dialed, as their own attributes have it: a persona of another number never speaks.
     """
     brief = _speaking_as(house, Brief(because="nothing else was sent"), origin="house")
     brief = _room(brief, room_metadata)
-    brief = _job(brief, job_metadata, personas_by_id)
+    brief = _job(brief, job_metadata, personas_by_id, dialed)
     return _participant(brief, participant_metadata)
 
 
@@ -132,7 +135,10 @@ def _room(brief: Brief, metadata: str | bytes | None) -> Brief:
 
 
 def _job(
-    brief: Brief, metadata: str | bytes | None, personas_by_id: Callable[[str], Persona | None]
+    brief: Brief,
+    metadata: str | bytes | None,
+    personas_by_id: Callable[[str], Persona | None],
+    dialed: str | None,
 ) -> Brief:
     text, problem = _text_of(metadata)
     if problem or not text.strip():
@@ -151,7 +157,7 @@ def _job(
     if "agent_config" in document:
         return _agent_config(brief, document)
     if any(document.get(key) is not None for key in _DOCUMENT_KEYS):
-        return _persona_document(brief, document)
+        return _persona_document(brief, document, dialed)
     if "phone_number" in document:
         return _campaign_call(brief, document, personas_by_id)
     return _fall_back(brief, "job metadata has no layout that we know")
@@ -171,7 +177,7 @@ def _participant(brief: Brief, metadata: str | bytes | None) -> Brief:
 # ---- the layouts of a job ------------------------------------------------------------------
 
 
-def _persona_document(brief: Brief, document: Json) -> Brief:
+def _persona_document(brief: Brief, document: Json, dialed: str | None) -> Brief:
     brief = _seen(brief, "job", "persona document", document)
     try:
         persona = Persona.from_document(document)
@@ -182,6 +188,8 @@ def _persona_document(brief: Brief, document: Json) -> Brief:
         return _speaking_as(persona, brief, origin="job", because="the job brought it")
     if call.origin.version != persona.version:
         return _fall_back(brief, "version mismatch")
+    if dialed and call.dialed_as and dialed[:MAX_RAW_CHARS] != call.dialed_as:
+        return _fall_back(brief, "dialed number mismatch")
     return _speaking_as(persona, brief, origin=call.origin.source, because=call.origin.because)
 
 

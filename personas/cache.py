@@ -6,9 +6,13 @@ exist is believed for half a minute.
 
 A fetch belongs to nobody who waits for it: when the caller's patience ends it runs on, and its
 answer is there for the next call. It is kept under the key it was started for and no other.
+
+A purge forgets copies, and what fetches that began before it will answer: who waits for one of
+those waits for a new one.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
@@ -55,7 +59,8 @@ class Landed(Generic[V]):
 class Cache(Generic[K, V]):
     """At most *max_entries* values, of at most *max_bytes* as *size* measures them.
 
-    *clock* gives monotonic seconds. Not for use from several threads.
+    *clock* gives monotonic seconds. *age_s* tells how old a value is when it is put in here,
+    *max_age_s* how old it may become. Not for use from several threads.
     """
 
     def __init__(
@@ -66,11 +71,18 @@ class Cache(Generic[K, V]):
         max_entries: int = 50_000,
         max_bytes: int = 64 * 1024 * 1024,
         size: Callable[[V], int] = lambda _value: 0,
+        age_s: Callable[[V], float] = lambda _value: 0.0,
+        max_age_s: Callable[[V], float] = lambda _value: math.inf,
     ) -> None:
+        self.windows = windows or Windows()
+        self.purges = 0  # so that who waited can see that one came between
         self._clock = clock
-        self._windows = windows or Windows()
+        self._age_s = age_s
+        self._max_age_s = max_age_s
+        self._closed = False
         least = max_bytes // max_entries  # so that no more than max_entries fit, however small
-        self._entries: LRUCache[K, tuple[V | None, float]] = LRUCache(
+        # Value, since when it is what it is, and how old it may become.
+        self._entries: LRUCache[K, tuple[V | None, float, float]] = LRUCache(
             least * max_entries,
             getsizeof=lambda entry: max(least, 0 if entry[0] is None else size(entry[0])),
         )
@@ -84,18 +96,24 @@ class Cache(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None:
             return None
-        value, stored_at = entry
-        age_s = self._clock() - stored_at
-        windows = self._windows
+        value, since, max_age_s = entry
+        age_s = self._clock() - since
+        windows = self.windows
+        if age_s >= max_age_s:
+            return None
         if value is None:
-            return Copy(None, age_s, "absent") if age_s < windows.absent_s else None
+            return Copy(None, age_s, "absent")
         if age_s < windows.fresh_s:
             return Copy(value, age_s, "fresh")
         if age_s < windows.revalidate_s:
             return Copy(value, age_s, "revalidating")
-        if age_s < windows.on_error_s:
-            return Copy(value, age_s, "stale")
-        return None
+        return Copy(value, age_s, "stale")
+
+    def offer(self, key: K, value: V) -> None:
+        """Keep *value*, which somebody else has fetched, unless what is held is newer."""
+        entry = self._entries.get(key)
+        if entry is None or entry[1] < self._clock() - self._age_s(value):
+            self._keep(key, value)
 
     async def fetch(
         self, key: K, get: Callable[[V | None], Awaitable[V]], *, patience_s: float
@@ -105,9 +123,17 @@ class Cache(Generic[K, V]):
         A fetch of this key that is under way already is waited for; otherwise *get* is started,
         and told the value held so far. Cancelling the wait does not cancel the fetch.
         """
-        flight = self.start(key, get)
-        await asyncio.wait({flight}, timeout=patience_s)
-        return flight.result() if flight.done() and not flight.cancelled() else None
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + patience_s
+        while True:
+            flight = self.start(key, get)
+            await asyncio.wait({flight}, timeout=max(0.0, ends_at - loop.time()))
+            if not flight.done():
+                return None
+            if not flight.cancelled():
+                return flight.result()
+            if self._closed:
+                return None
 
     def start(self, key: K, get: Callable[[V | None], Awaitable[V]]) -> "asyncio.Task[Landed[V]]":
         """Have *key* fetched, unless that is under way."""
@@ -115,32 +141,51 @@ class Cache(Generic[K, V]):
         if flight is None:
             flight = asyncio.create_task(self._fly(key, get), name="persona-fetch")
             self._flights[key] = flight
-            flight.add_done_callback(lambda _task: self._flights.pop(key, None))
+            flight.add_done_callback(lambda task: self._landed(key, task))
         return flight
 
+    def purge(self, concerns: Callable[[K], bool]) -> None:
+        """Forget every key that *concerns* says yes to, and what is being fetched for it."""
+        self.purges += 1
+        for key in [key for key in self._entries if concerns(key)]:
+            del self._entries[key]
+        for key in [key for key in self._flights if concerns(key)]:
+            self._flights.pop(key).cancel()
+
+    def _landed(self, key: K, flight: "asyncio.Task[Landed[V]]") -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
     async def _fly(self, key: K, get: Callable[[V | None], Awaitable[V]]) -> Landed[V]:
+        landed = await self._get(key, get)
+        if self._flights.get(key) is not asyncio.current_task():
+            raise asyncio.CancelledError  # purged, and the source swallowed that
+        if landed.value is not None:
+            self._keep(key, landed.value)
+        elif isinstance(landed.error, PersonaNotFound):
+            self._entries[key] = (None, self._clock(), self.windows.absent_s)
+        return landed
+
+    async def _get(self, key: K, get: Callable[[V | None], Awaitable[V]]) -> Landed[V]:
         entry = self._entries.get(key)
         try:
-            value = await get(entry[0] if entry else None)
-        except PersonaNotFound as exc:
-            self._entries[key] = (None, self._clock())
-            return Landed(None, exc)
+            return Landed(await get(entry[0] if entry else None))
         except PersonaError as exc:
             return Landed(None, exc)
         except Exception as exc:  # a bug in a source must not take the waiting calls down
             log.exception("persona_fetch.broken")
             return Landed(None, exc)
-        self._keep(key, value)
-        return Landed(value)
 
     def _keep(self, key: K, value: V) -> None:
+        max_age_s = min(self.windows.on_error_s, self._max_age_s(value))
         try:
-            self._entries[key] = (value, self._clock())
+            self._entries[key] = (value, self._clock() - self._age_s(value), max_age_s)
         except ValueError:  # larger than the whole cache
             self._entries.pop(key, None)
 
     async def aclose(self) -> None:
         """Cancel the fetches that are under way and wait until they have ended."""
+        self._closed = True
         flights = list(self._flights.values())
         for flight in flights:
             flight.cancel()

@@ -110,6 +110,7 @@ class CallConfig(BaseModel):
     report: Report | None = None
     traceparent: str | None = Field(default=None, description="W3C trace context")
     ring: Ring = Ring()
+    resume: bool = Field(default=False, description="the caller was cut off from another agent")
     attempt: int = Field(default=1, ge=1, description="dispatches of this call, this one included")
 
 

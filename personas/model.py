@@ -71,6 +71,13 @@ class PersonaDocument(BaseModel):
     )
     language: str | None = Field(default=None, description="language tag: de, en-US")
     voice: Voice | None = Field(default=None, description="which voice speaks")
+    max_stale_s: float | None = Field(
+        default=None,
+        ge=0,
+        validation_alias=AliasChoices("max_stale_s", "maxStaleS"),
+        description="how old, in seconds, a copy of this document may be and still speak; "
+        "at most a day. The router keeps to it",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -97,6 +104,7 @@ _PERSONA_KEYS = (*SPELLINGS["personality"], *SPELLINGS["conversation_structure"]
 _WANTED = {
     "conversation_structure": "text, a list or an object",
     "voice": "an object of text values, or text",
+    "max_stale_s": "a number of seconds, 0 or more",
 }
 
 
@@ -112,6 +120,7 @@ class Persona:
     closing_message: str | None = field(default=None, repr=False, compare=False)
     language: str | None = field(default=None, repr=False, compare=False)
     voice: Voice | None = field(default=None, repr=False, compare=False)
+    max_stale_s: float | None = field(default=None, repr=False, compare=False)
     reserved_removed: bool = field(default=False, compare=False)  # it came with a `_call`
     _structure: str | list[Any] | Json | None = field(default=None, repr=False, compare=False)
 
@@ -150,6 +159,7 @@ class Persona:
             closing_message=known.closing_message,
             language=known.language,
             voice=known.voice,
+            max_stale_s=known.max_stale_s,
             reserved_removed=removed,
             _structure=known.conversation_structure,
         )

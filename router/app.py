@@ -1,13 +1,11 @@
 """The ASGI application: routes, lifespan, and the one table that maps outcomes to statuses."""
 
 import asyncio
-import json
-import math
 import platform
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
@@ -19,32 +17,46 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 import personas
-from personas.logs import mask
 from personas.lookup import PersonaLookup, build_lookup
+from personas.sources.shared import LOCK_S, SharedPersonas
+from router.answers import (
+    BY_STATUS,
+    DONE,
+    ONLY_POST,
+    SHED,
+    Answered,
+    again,
+    problem,
+)
 from router.bodies import BODY_S, Bodies
 from router.checkups import Checkups
 from router.db import Store
 from router.dispatch import LiveKit
 from router.doctor import Doctor, refusals_of
-from router.errors import DeliveryRefused, LiveKitUnavailable, StoreUnavailable
+from router.errors import DeliveryRefused, LiveKitUnavailable, PurgeRefused, StoreUnavailable
 from router.events import MAX_BODY_BYTES, verify
 from router.findings import Refusals
 from router.inbound import AGAIN, InboundCalls
 from router.metrics import Metrics
 from router.overload import Gate
-from router.records.claims import Claims
+from router.purge import check_allowed, read_purge
+from router.records.claims import Claims, SpareClaims
+from router.records.leases import Lease
+from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
 from router.tokens import Keys
 from router.trunks import Trunks
+from router.watch import Watch
 
 log = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT_S = 1.0
 LEASE_MARGIN_S = 1.0
+SWEEP_LEASE_S = 2.5  # another replica sweeps within 3 s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +70,7 @@ class Services:
     livekit: LiveKit
     lookup: PersonaLookup
     inbound: InboundCalls
+    watch: Watch
     bodies: Bodies
     gate: Gate
     checkups: Checkups
@@ -88,7 +101,37 @@ async def open_services(
         lookup = lookup_from(settings, metrics)
         try:
             async with livekit_from(settings) as livekit:
-                plan = plan_from(settings)
+                owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
+                claims = Claims(
+                    store,
+                    owner=owner,
+                    lease_s=settings.persona_budget_s
+                    + settings.dispatch_timeout_s
+                    + LEASE_MARGIN_S,
+                    clock=clock,
+                    new_id=_new_id,
+                )
+                inbound = InboundCalls(
+                    trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
+                    claims=claims,
+                    spare=SpareClaims(_new_id),
+                    personas=lookup,
+                    dispatcher=livekit,
+                    metrics=metrics,
+                    clock=clock,
+                )
+                watch = Watch(
+                    livekit=livekit,
+                    claims=claims,
+                    lease=Lease(store, "sweep", owner=owner, for_s=SWEEP_LEASE_S, clock=clock),
+                    inbound=inbound,
+                    metrics=metrics,
+                    limits=Limits(answer_timeout_s=settings.answer_timeout_s),
+                    fallback_agent=settings.fallback_agent or None,
+                    clock=clock,
+                )
+                metrics.watch_breaker(lambda: lookup.breaker_state)
+                lookup.start(warm_up=settings.persona_warm_up, region=settings.default_region)
                 yield Services(
                     settings=settings,
                     keys={key: secret.encode() for key, secret in settings.webhook_keys().items()},
@@ -96,22 +139,8 @@ async def open_services(
                     store=store,
                     livekit=livekit,
                     lookup=lookup,
-                    inbound=InboundCalls(
-                        trunks=Trunks(plan, livekit, clock=time.monotonic),
-                        claims=Claims(
-                            store,
-                            owner=f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:],
-                            lease_s=settings.persona_budget_s
-                            + settings.dispatch_timeout_s
-                            + LEASE_MARGIN_S,
-                            clock=clock,
-                            new_id=lambda: uuid.uuid4().hex,
-                        ),
-                        personas=lookup,
-                        dispatcher=livekit,
-                        metrics=metrics,
-                        clock=clock,
-                    ),
+                    inbound=inbound,
+                    watch=watch,
                     bodies=Bodies(MAX_BODY_BYTES, body_s),
                     gate=gate,
                     checkups=_checkups(settings, livekit, lookup, metrics),
@@ -137,6 +166,10 @@ def _checkups(
         refusals=refusals,
     )
     return Checkups(doctor.look)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def plan_from(settings: RouterSettings) -> NumberingPlan:
@@ -169,45 +202,23 @@ def lookup_from(settings: RouterSettings, metrics: Metrics) -> PersonaLookup:
         budget_s=settings.persona_budget_s,
         persona_dir=settings.persona_dir,
         state_dir=settings.state_dir,
-        count=lambda outcome: metrics.persona_requests.labels(outcome).inc(),
+        shared=shared_from(settings),
+        max_stale_s=settings.persona_max_stale_s,
+        count=lambda outcome: metrics.persona_requests[outcome].inc(),
     )
 
 
-def problem(status: int, title: str, code: str, fix: str = "") -> bytes:
-    """Return an RFC 9457 body."""
-    document = {"type": "about:blank", "title": title, "status": status, "code": code}
-    return json.dumps(document | ({"fix": fix} if fix else {})).encode()
-
-
-def _answer(
-    status: int, body: bytes = b"", headers: Mapping[bytes, bytes] | None = None
-) -> tuple[Message, Message]:
-    kind = b"application/problem+json" if body else b"text/plain"
-    fields = [
-        (b"content-type", kind),
-        (b"content-length", str(len(body)).encode()),
-        *(headers or {}).items(),
-    ]
-    return (
-        {"type": "http.response.start", "status": status, "headers": fields},
-        {"type": "http.response.body", "body": body},
+def shared_from(settings: RouterSettings) -> SharedPersonas | None:
+    """Return what *settings* say that routers share; close it with ``aclose``."""
+    url, api_base = settings.redis_url.get_secret_value(), settings.api_base()
+    if not url or api_base is None:
+        return None
+    return SharedPersonas(
+        url,
+        namespace=f"{api_base} {settings.persona_api_forms}",  # who asks otherwise shares nothing
+        number_fields=settings.number_fields(),
+        lock_s=min(LOCK_S, settings.persona_budget_s / 2),
     )
-
-
-DONE = _answer(200)
-NOT_OURS = _answer(401, problem(401, "Unauthorized", "not_signed_by_livekit"))
-RUBBISH = _answer(400, problem(400, "Bad Request", "signed_rubbish"))
-TOO_LARGE = _answer(413, problem(413, "Content Too Large", "too_large"))
-# 408 by the book, but LiveKit would never repeat that.
-SLOW = _answer(
-    503,
-    problem(503, "Service Unavailable", "slow_body"),
-    {b"retry-after": b"1", b"connection": b"close"},
-)
-SHED = _answer(503, problem(503, "Service Unavailable", "busy_with_calls"), {b"retry-after": b"5"})
-DELIVER_AGAIN = problem(503, "Service Unavailable", "deliver_again")
-ONLY_POST = _answer(405, problem(405, "Method Not Allowed", "only_post"), {b"allow": b"POST"})
-BY_STATUS = {400: RUBBISH, 401: NOT_OURS, 413: TOO_LARGE, 503: SLOW}
 
 
 class WebhookEndpoint:
@@ -226,9 +237,7 @@ class WebhookEndpoint:
         for message in answer:
             await send(message)
 
-    async def _take(
-        self, services: Services, scope: Scope, receive: Receive
-    ) -> tuple[Message, Message]:
+    async def _take(self, services: Services, scope: Scope, receive: Receive) -> Answered:
         metrics = services.metrics
         try:
             authorization = _authorization(scope)
@@ -236,31 +245,26 @@ class WebhookEndpoint:
             event = verify(authorization, body, services.clock(), services.keys)
         except DeliveryRefused as exc:
             log.warning("delivery.refused", reason=exc.reason, status=exc.status)
-            metrics.refused.labels(exc.reason).inc()
+            metrics.refused[exc.reason].inc()
             metrics.refused_at.labels(exc.reason).set(services.clock())
-            metrics.deliveries.labels("refused").inc()
+            metrics.deliveries["refused"].inc()
             return BY_STATUS[exc.status]
         metrics.count_event(event.name)
         gate = services.gate
         if not gate.enter() and (again_in_s := await gate.wait()):
-            metrics.count_delivery("put_off")
-            return _again(again_in_s)
+            metrics.deliveries["put_off"].inc()
+            return again(again_in_s)
         began = time.perf_counter()
         try:
             outcome = await services.inbound.take(event)
         except Exception:  # a bug of ours must not lose the call: LiveKit delivers again
             log.exception("delivery.crashed", event_id=event.event_id)
-            metrics.count_delivery("crashed")
-            return _again(1.0)
+            metrics.deliveries["crashed"].inc()
+            return again(1.0)
         finally:
             gate.leave(time.perf_counter() - began)
-        metrics.count_delivery(outcome.verdict)
-        return _again(outcome.again_in_s) if outcome.verdict in AGAIN else DONE
-
-
-def _again(in_s: float) -> tuple[Message, Message]:
-    wait_s = max(1, math.ceil(in_s))  # whole seconds; 0 would be repeated within a millisecond
-    return _answer(503, DELIVER_AGAIN, {b"retry-after": str(wait_s).encode()})
+        metrics.deliveries[outcome.verdict].inc()
+        return again(outcome.again_in_s) if outcome.verdict in AGAIN else DONE
 
 
 def _authorization(scope: Scope) -> str | None:
@@ -284,14 +288,19 @@ async def ready(request: Request) -> Response:
     database, livekit = await asyncio.gather(_database(services), _livekit(services))
     checks = {"database": database, "livekit": livekit}
     well = all(check["ok"] for check in checks.values())
-    # Where it is asked, nobody has to prove who they are: our numbers are masked.
-    warnings = [
-        {"check": one.name, "level": one.level, "said": mask(one.said), "fix": one.fix}
-        for one in services.checkups.warnings
-    ]
-    status = "ready" if well else "unready"
-    answer = {"status": status, "checks": checks, "warnings": warnings}
-    return JSONResponse(answer, 200 if well else 503)
+    document = {
+        "status": "ready" if well else "unready",
+        "checks": checks,
+        "personas": _personas(services.lookup),
+        "warnings": services.checkups.shown(),
+    }
+    return JSONResponse(document, 200 if well else 503)
+
+
+def _personas(lookup: PersonaLookup) -> dict[str, Any]:
+    """Say what is good to know, and no reason to send calls elsewhere: copies answer."""
+    shared = {None: "off", True: "reached", False: "away"}[lookup.shared_well]
+    return {"breaker": lookup.breaker_state, "redis": shared}
 
 
 async def _database(services: Services) -> dict[str, Any]:
@@ -320,6 +329,21 @@ async def metrics_page(request: Request) -> Response:
     return Response(generate_latest(services.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
+async def purge(request: Request) -> Response:
+    """Forget personas: `{"number": "…"}` or `{"all": true}`."""
+    services: Services = request.state.services
+    settings = services.settings
+    try:
+        check_allowed(request.headers, host=settings.host, dev=settings.router_dev)
+        number = await read_purge(request, settings.default_region)
+    except PurgeRefused as exc:
+        content = problem(exc.status, exc.title, exc.reason, exc.fix)
+        return Response(content, exc.status, media_type="application/problem+json")
+    told = await services.lookup.purge(number)
+    others = {None: "none", True: "told", False: "later"}[told]
+    return JSONResponse({"purged": "all" if number is None else "number", "others": others})
+
+
 async def version(_request: Request) -> Response:
     """Which build answers."""
     return JSONResponse({"version": personas.__version__, "python": platform.python_version()})
@@ -335,6 +359,7 @@ ROUTES = [
     Route("/readyz", ready),
     Route("/metrics", metrics_page),
     Route("/version", version),
+    Route("/api/personas/purge", purge, methods=["POST"]),
 ]
 
 
@@ -380,7 +405,12 @@ def build_app(
                 persona_api=bool(settings.api_base()),
                 default_region=settings.default_region,
             )
-            yield {"services": services}
+            watching = asyncio.create_task(services.watch.run())
+            try:
+                yield {"services": services}
+            finally:
+                watching.cancel()
+                await asyncio.wait({watching})
         log.info("router.stopped")
 
     return Router(routes=ROUTES, lifespan=lifespan)

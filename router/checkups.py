@@ -6,6 +6,7 @@ from typing import Self
 
 import structlog
 
+from personas.logs import mask
 from router.findings import Check
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,13 @@ class Checkups:
         while True:
             await self.look_once()
             await asyncio.sleep(self._every_s)
+
+    def shown(self) -> list[dict[str, str]]:
+        """Return the warnings for all to see: nobody has to prove who they are, so masked."""
+        return [
+            {"check": one.name, "level": one.level, "said": mask(one.said), "fix": one.fix}
+            for one in self.warnings
+        ]
 
     async def look_once(self) -> None:
         """Look, keep what is not well, and log what was not known before. Never raises."""

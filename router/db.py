@@ -7,8 +7,9 @@ to be written waits, and is then committed together.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ metadata = MetaData()
 DEADLINE_S = 2.0  # for a caller of `write` or `read`
 SOON_S = 0.01  # how long `write_soon` waits for a transaction to join
 LOCK_WAIT_MS = 1500  # for another process's transaction
+UPGRADE_WAIT_MS = 20_000  # for another replica's upgrade
 POSTGRES_THREADS = 4
 MIGRATION_LOCK = 7462735  # any number, as long as every replica takes the same
 
@@ -62,6 +64,7 @@ class Store:
         threads = 1 if self.is_sqlite else POSTGRES_THREADS
         self._writers = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
+        self._writer: Connection | None = None
         self._waiting: list[_Write] = []
         self._soon: list[_Write] = []  # what the next transaction takes along
         self._soon_timer: asyncio.TimerHandle | None = None
@@ -81,10 +84,14 @@ class Store:
             raise StoreUnavailable(type(exc).__name__) from exc
         return self
 
-    async def aclose(self) -> None:
-        """Commit what is waiting, and close every connection."""
+    async def flush(self) -> None:
+        """Commit what is waiting, ``write_soon`` included."""
         self._commit_soon()
         await self._idle.wait()
+
+    async def aclose(self) -> None:
+        """Commit what is waiting, and close every connection."""
+        await self.flush()
         await asyncio.to_thread(self._close)
 
     async def write(self, work: Work[T]) -> T:
@@ -181,7 +188,7 @@ class Store:
 
     def _together(self, works: Sequence[Work[Any]]) -> list[_Answer]:
         try:
-            with self._engine.begin() as connection:
+            with self._transaction() as connection:
                 return [(work(connection), None) for work in works]
         except Exception as exc:  # noqa: BLE001  # handed to the callers, each its own
             if len(works) == 1:
@@ -189,13 +196,40 @@ class Store:
         # One of them failed and took the others along: now each by itself.
         return [self._together([work])[0] for work in works]
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        if not self.is_sqlite:
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        if self._writer is None:  # the one thread keeps it: to check it out takes as long as to write
+            self._writer = self._engine.connect()
+        try:
+            with self._writer.begin():
+                yield self._writer
+        except BaseException:
+            self._writer.close()
+            self._writer = None
+            raise
+
     def _read(self, work: Work[T]) -> T:
         with self._engine.connect() as connection:
             reading = connection.execution_options(reads_only=True)
             return work(reading)
 
     def _upgrade(self) -> None:
-        with self._engine.begin() as connection:
+        with self._engine.connect() as connection:
+            self._wait_for_lock(connection, UPGRADE_WAIT_MS)  # for replicas that start together
+            self._migrate(connection)
+            self._wait_for_lock(connection, LOCK_WAIT_MS)
+
+    def _wait_for_lock(self, connection: Connection, wait_ms: int) -> None:
+        driver: Any = connection.connection.driver_connection
+        if self.is_sqlite:
+            driver.execute(f"PRAGMA busy_timeout={wait_ms}").close()
+
+    def _migrate(self, connection: Connection) -> None:
+        with connection.begin():
             if not self.is_sqlite:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             config = Config()
@@ -207,6 +241,8 @@ class Store:
     def _close(self) -> None:
         self._writers.shutdown()
         self._readers.shutdown()
+        if self._writer is not None:
+            self._writer.close()
         self._engine.dispose()
 
 

@@ -21,6 +21,7 @@ from livekit.protocol.room import (
     DeleteRoomRequest,
     ListParticipantsRequest,
     ListRoomsRequest,
+    RoomParticipantIdentity,
 )
 from livekit.protocol.sip import (
     ListSIPDispatchRuleRequest,
@@ -32,6 +33,7 @@ from yarl import URL
 
 from router import tokens
 from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
+from router.routing import Participant
 
 _T = TypeVar("_T")
 TOKEN_S = 60
@@ -46,8 +48,12 @@ _IDLE_S = 20.0  # an idle connection is closed here before a proxy closes it und
 class Dispatcher(Protocol):
     """Sends agents into rooms."""
 
-    async def dispatch(self, room: str, metadata: str, attributes: Mapping[str, str]) -> str:
+    async def dispatch(
+        self, room: str, metadata: str, attributes: Mapping[str, str], agent_name: str | None = None
+    ) -> str:
         """Send an agent into *room* with job *metadata*; return the dispatch's id.
+
+        *agent_name* None: the agent that is configured.
 
         Raises:
             DispatchRefused: nothing was done.
@@ -89,10 +95,15 @@ class LiveKit:
         """Close the connections."""
         await self._http.close()
 
-    async def dispatch(self, room: str, metadata: str, attributes: Mapping[str, str]) -> str:
+    async def dispatch(
+        self, room: str, metadata: str, attributes: Mapping[str, str], agent_name: str | None = None
+    ) -> str:
         """Send our agent into *room*; see ``Dispatcher``."""
         request = CreateAgentDispatchRequest(
-            agent_name=self._agent_name, room=room, metadata=metadata, attributes=attributes
+            agent_name=agent_name or self._agent_name,
+            room=room,
+            metadata=metadata,
+            attributes=attributes,
         )
         try:
             async with (
@@ -152,20 +163,53 @@ class LiveKit:
         answer = await self._ask(self._api.sip.list_dispatch_rule(ListSIPDispatchRuleRequest()))
         return list(answer.items)
 
-    async def agents_in(self, room: str) -> list[str]:
-        """Return the identities of the agents in *room*.
+    async def rooms(self) -> Mapping[str, str]:
+        """Return every room, sid → name.
+
+        Raises:
+            LiveKitUnavailable: it was not answered.
+        """
+        answer = await self._ask(self._api.room.list_rooms(ListRoomsRequest()))
+        return {room.sid: room.name for room in answer.rooms}
+
+    async def participants(self, room: str) -> list[Participant]:
+        """Return who is in *room* at this moment.
 
         Raises:
             LiveKitUnavailable: it was not answered; ``not_found`` when there is no such room.
         """
-        answer = await self._ask(
-            self._api.room.list_participants(ListParticipantsRequest(room=room))
-        )
+        request = ListParticipantsRequest(room=room)
+        answer = await self._ask(self._api.room.list_participants(request))
         return [
-            participant.identity
-            for participant in answer.participants
-            if participant.kind == ParticipantInfo.Kind.AGENT
+            Participant(
+                sid=one.sid,
+                identity=one.identity,
+                kind=ParticipantInfo.Kind.Name(one.kind),
+                attributes=dict(one.attributes),
+            )
+            for one in answer.participants
         ]
+
+    async def remove(self, room: str, identity: str) -> None:
+        """Take *identity* out of *room*; a SIP caller who still rings gets 486.
+
+        Raises:
+            LiveKitUnavailable: it was not answered; ``not_found`` when they are gone.
+        """
+        request = RoomParticipantIdentity(room=room, identity=identity)
+        await self._ask(self._api.room.remove_participant(request))
+
+    async def withdraw(self, room: str) -> int:
+        """Delete every dispatch of a named agent in *room*; return how many there were.
+
+        Raises:
+            LiveKitUnavailable: it was not answered.
+        """
+        listed = await self._ask(self._api.agent_dispatch.list_dispatch(room))
+        ours = [one.id for one in listed if one.agent_name and not one.state.deleted_at]
+        for dispatch_id in ours:
+            await self._ask(self._api.agent_dispatch.delete_dispatch(dispatch_id, room))
+        return len(ours)
 
     async def open(self, room: str) -> None:
         """Create *room*, empty; LiveKit ends it when nobody comes for a while.

@@ -20,7 +20,7 @@ from router import findings
 from router.dispatch import LiveKit
 from router.errors import DispatchError, LiveKitUnavailable
 from router.findings import Check, Refusals, Rules, Sought, Trunks
-from router.routing import NumberingPlan
+from router.routing import KIND_AGENT, NumberingPlan
 from router.settings import RouterSettings
 
 TIMEOUT_S = 5.0
@@ -197,7 +197,7 @@ class Doctor:
         await begin(room)
         try:
             async with asyncio.timeout(wait_s):
-                while not await self.livekit.agents_in(room):  # noqa: ASYNC110  # LiveKit has no event
+                while not await self._has_agent(room):  # noqa: ASYNC110  # LiveKit has no event
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             return False
@@ -205,6 +205,9 @@ class Doctor:
             return True
         finally:
             await self.livekit.end(room)
+
+    async def _has_agent(self, room: str) -> bool:
+        return any(one.kind == KIND_AGENT for one in await self.livekit.participants(room))
 
 
 def _nameless(*, joined: bool) -> Check:

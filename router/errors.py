@@ -2,6 +2,7 @@
 
 RouterError
 ├── DeliveryRefused     the webhook has no effect; answer its ``status`` and count its ``reason``
+├── PurgeRefused        a request to purge that is not served; answer its ``status`` and ``fix``
 ├── TokenRefused        a signed token that proves nothing
 ├── DispatchError
 │   ├── DispatchRefused   LiveKit did nothing: releasing the claim and trying again is safe
@@ -31,6 +32,16 @@ class DeliveryRefused(RouterError):
     def __init__(self, reason: str, *, status: int) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class PurgeRefused(RouterError):
+    """A request to purge that is not served."""
+
+    def __init__(self, reason: str, *, status: int, title: str, fix: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.title = title
+        self.fix = fix
 
 
 class TokenRefused(RouterError):

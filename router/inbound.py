@@ -1,7 +1,7 @@
 """Answer one ringing call: decide, claim, look up, dispatch. It holds no rules of its own."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +19,7 @@ from personas.lookup import Found, PersonaLookup
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
-from router.records.claims import Claim, Claims, Held, Settled
+from router.records.claims import Claim, Claims, Held, Settled, SpareClaims
 from router.routing import Answer, Decision, Event, Ignore, InboundCall, Refuse, decide
 from router.trunks import Trunks
 
@@ -40,12 +40,32 @@ class Outcome:
     again_in_s: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How a further attempt differs from the first."""
+
+    agent_name: str | None = None  # None: the configured agent
+    resume: bool = False  # the caller has been spoken to
+
+
+FIRST = Again()
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    claim: Claim
+    webhook_at: float
+    stages: Mapping[str, float]  # milliseconds of what came before the dispatch
+    again: Again = FIRST
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InboundCalls:
     """Turns ringing calls into dispatched agents. *clock* gives Unix seconds."""
 
     trunks: Trunks
     claims: Claims
+    spare: SpareClaims  # for while the database is away
     personas: PersonaLookup
     dispatcher: Dispatcher
     metrics: Metrics
@@ -62,6 +82,15 @@ class InboundCalls:
             return Outcome("refused", decision.because)
         return await self._answer(decision, event)
 
+    async def dispatch_again(self, event: Event, claim: Claim, again: Again) -> Outcome:
+        """Dispatch the next attempt of a call that is claimed already, as *event* shows it now."""
+        decision = await self._decide(event)
+        if not isinstance(decision, Answer):
+            return Outcome("ignored", decision.because)
+        found = await self.personas.find(decision.call.dialed)
+        self.metrics.lookups[found.origin.source].inc()
+        return await self._dispatch(decision, found, _Attempt(claim, self.clock(), {}, again))
+
     async def _decide(self, event: Event) -> Decision:
         decision = decide(event, self.trunks.plan)
         if isinstance(decision, Answer) and not decision.call.dialed.dialed_as:
@@ -76,8 +105,10 @@ class InboundCalls:
                 room=call.room, room_sid=call.room_sid, sip_call_id=call.sip_call_id
             )
         except StoreUnavailable as exc:
+            # A ringing phone cannot wait for a database: the election in the room still protects.
             log.error("call.not_claimed", event_id=event.event_id, reason=exc.reason)
-            return Outcome("failed", "the database did not answer")
+            self.metrics.spare_claims.inc()
+            taken = self.spare.take(room_sid=call.room_sid, sip_call_id=call.sip_call_id)
         claimed, claim_ms = self._stage("claim", started)
         if isinstance(taken, Settled):
             log.info("call.duplicate", call_id=taken.call_id, state=taken.state)
@@ -90,38 +121,34 @@ class InboundCalls:
             return Outcome("held", because, again_in_s=taken.for_s)
         found = await self.personas.find(call.dialed)
         _, persona_ms = self._stage("persona", claimed)
-        self.metrics.lookups.labels(found.origin.source).inc()
+        self.metrics.lookups[found.origin.source].inc()
         stages = {"claim_ms": claim_ms, "persona_ms": persona_ms}
-        return await self._dispatch(answer, taken, found, webhook_at, stages)
+        return await self._dispatch(answer, found, _Attempt(taken, webhook_at, stages))
 
-    async def _dispatch(
-        self,
-        answer: Answer,
-        claim: Claim,
-        found: Found,
-        webhook_at: float,
-        stages: dict[str, float],
-    ) -> Outcome:
-        call, started = answer.call, self.timer()
+    async def _dispatch(self, answer: Answer, found: Found, attempt: _Attempt) -> Outcome:
+        call, claim, started = answer.call, attempt.claim, self.timer()
         config = call_config(
             call,
             call_id=claim.call_id,
             attempt=claim.attempt,
             origin=explained(found.origin, answer.because),
-            ring=Ring(webhook_at=webhook_at, dispatched_at=self.clock()),
+            ring=Ring(webhook_at=attempt.webhook_at, dispatched_at=self.clock()),
+            resume=attempt.again.resume,
         )
         encoded = encode(found.persona, config, self.personas.house_persona)
         if encoded.dropped:
             log.warning("call.metadata_cut", call_id=claim.call_id, dropped=encoded.dropped)
         attributes = {ATTRIBUTE_ATTEMPT: str(claim.attempt), ATTRIBUTE_CALL: claim.call_id}
         try:
-            dispatch_id = await self.dispatcher.dispatch(call.room, encoded.text, attributes)
+            dispatch_id = await self.dispatcher.dispatch(
+                call.room, encoded.text, attributes, attempt.again.agent_name
+            )
         except DispatchRefused as exc:
             return await self._failed(claim, exc.reason)
         except DispatchUnknown as exc:
             return await self._unknown(claim, exc.reason)
         _, dispatch_ms = self._stage("dispatch", started)
-        self.metrics.dispatches.labels("done").inc()
+        self.metrics.dispatches["done"].inc()
         log.info(
             "call.dispatched",
             call_id=claim.call_id,
@@ -129,8 +156,8 @@ class InboundCalls:
             origin=found.origin.source,
             version=found.origin.version,
             because=config.origin.because,
-            webhook_at=webhook_at,
-            **stages,
+            webhook_at=attempt.webhook_at,
+            **attempt.stages,
             dispatch_ms=dispatch_ms,
         )
         self.claims.dispatched(
@@ -147,8 +174,9 @@ class InboundCalls:
         return Outcome("dispatched", config.origin.because)
 
     async def _failed(self, claim: Claim, reason: str) -> Outcome:
-        self.metrics.dispatches.labels("refused").inc()
+        self.metrics.dispatches["refused"].inc()
         log.error("call.dispatch_refused", call_id=claim.call_id, reason=reason)
+        self.spare.release(claim)
         try:
             await self.claims.release(claim)
         except StoreUnavailable as exc:
@@ -156,7 +184,7 @@ class InboundCalls:
         return Outcome("failed", f"LiveKit did not take the dispatch: {reason}")
 
     async def _unknown(self, claim: Claim, reason: str) -> Outcome:
-        self.metrics.dispatches.labels("unknown").inc()
+        self.metrics.dispatches["unknown"].inc()
         log.error("call.dispatch_unknown", call_id=claim.call_id, reason=reason)
         try:
             await self.claims.unknown(claim)
@@ -167,7 +195,7 @@ class InboundCalls:
     def _stage(self, stage: str, started: float) -> tuple[float, float]:
         """End a stage; return the time and the stage's milliseconds."""
         now = self.timer()
-        self.metrics.stages.labels(stage).observe(now - started)
+        self.metrics.stages[stage].observe(now - started)
         return now, round((now - started) * 1000, 1)
 
 
@@ -177,7 +205,13 @@ def explained(origin: Origin, number_because: str) -> Origin:
 
 
 def call_config(
-    call: InboundCall, *, call_id: str, attempt: int, origin: Origin, ring: Ring
+    call: InboundCall,
+    *,
+    call_id: str,
+    attempt: int,
+    origin: Origin,
+    ring: Ring,
+    resume: bool = False,
 ) -> CallConfig:
     """Return what the agent is told about *call* beside the persona."""
     number = call.dialed.number
@@ -191,4 +225,5 @@ def call_config(
         origin=origin,
         attempt=attempt,
         ring=ring,
+        resume=resume,
     )

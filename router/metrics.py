@@ -1,6 +1,12 @@
 """Every metric of the router. Labels hold fixed words only: no number, room or name."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from personas.breaker import BREAKER_STATES, BreakerState
 
 #: Upper bounds in seconds: a stage of answering takes from under a millisecond to the budget.
 STAGE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -24,22 +30,44 @@ KNOWN_EVENTS = frozenset(
 )
 
 
+_M = TypeVar("_M", Counter, Histogram)
+
+
+class ByLabel(dict[str, _M]):
+    """The series of a metric that has one label, by its value.
+
+    A delivery touches several: ``labels()`` takes thrice the time of counting.
+    """
+
+    def __init__(self, metric: _M) -> None:
+        super().__init__()
+        self._series: Callable[[str], _M] = metric.labels
+
+    def __missing__(self, value: str) -> _M:
+        series = self[value] = self._series(value)
+        return series
+
+
 class Metrics:
     """The router's counters and histograms, on a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.deliveries = Counter(
-            "persona_router_deliveries",
-            "Webhook deliveries by what became of them.",
-            ["verdict"],
-            registry=self.registry,
+        self.deliveries = self._counter(
+            "deliveries", "Webhook deliveries by what became of them.", "verdict"
         )
-        self.refused = Counter(
-            "persona_router_deliveries_refused",
-            "Deliveries without effect by reason.",
-            ["reason"],
-            registry=self.registry,
+        self.refused = self._counter(
+            "deliveries_refused", "Deliveries without effect by reason.", "reason"
+        )
+        self.events = self._counter("events", "Verified events by name.", "event")
+        self.lookups = self._counter(
+            "lookups", "Persona lookups by the source that answered.", "source"
+        )
+        self.persona_requests = self._counter(
+            "persona_requests", "Requests to the persona API by outcome.", "outcome"
+        )
+        self.dispatches = self._counter(
+            "dispatches", "Dispatches by outcome: done, refused, unknown.", "outcome"
         )
         self.refused_at = Gauge(
             "persona_router_refused_timestamp_seconds",
@@ -52,56 +80,55 @@ class Metrics:
             "Deliveries that are being answered.",
             registry=self.registry,
         )
-        self.connections_cut = Counter(
-            "persona_router_connections_cut",
+        self.connections_cut = self._counter(
+            "connections_cut",
             "Connections that were closed before a whole request came, or for room, by reason.",
-            ["reason"],
+            "reason",
+        )
+        self.stages = ByLabel(
+            Histogram(
+                "persona_router_stage_seconds",
+                "Time spent in each stage of answering a call.",
+                ["stage"],
+                buckets=STAGE_BUCKETS,
+                registry=self.registry,
+            )
+        )
+        self.spare_claims = Counter(
+            "persona_router_spare_claims",
+            "Calls claimed in this process alone because the database was away.",
             registry=self.registry,
         )
-        self.events = Counter(
-            "persona_router_events",
-            "Verified events by name.",
-            ["event"],
+        self.recoveries = self._counter(
+            "recoveries", "What the watch over the rooms had to do.", "action"
+        )
+        self.breaker = Gauge(
+            "persona_router_persona_breaker",
+            "1 for the state that the persona API's breaker is in: closed, open, half_open.",
+            ["state"],
             registry=self.registry,
         )
-        self.lookups = Counter(
-            "persona_router_lookups",
-            "Persona lookups by the source that answered.",
-            ["source"],
-            registry=self.registry,
-        )
-        self.persona_requests = Counter(
-            "persona_router_persona_requests",
-            "Requests to the persona API by outcome.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self.dispatches = Counter(
-            "persona_router_dispatches",
-            "Dispatches by outcome: done, refused, unknown.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self.stages = Histogram(
-            "persona_router_stage_seconds",
-            "Time spent in each stage of answering a call.",
-            ["stage"],
+        self.sweeps = Histogram(
+            "persona_router_sweep_seconds",
+            "Time of one sweep over the rooms.",
             buckets=STAGE_BUCKETS,
             registry=self.registry,
         )
 
-        # Looking a label up takes longer than counting, and this is done for every delivery.
-        self._known_events = {name: self.events.labels(name) for name in KNOWN_EVENTS}
-        self._other_events = self.events.labels("other")
-        self._verdicts: dict[str, Counter] = {}
+    def _counter(self, name: str, documentation: str, label: str) -> ByLabel[Counter]:
+        return ByLabel(
+            Counter(f"persona_router_{name}", documentation, [label], registry=self.registry)
+        )
 
     def count_event(self, name: str) -> None:
         """Count one verified event."""
-        self._known_events.get(name, self._other_events).inc()
+        self.events[name if name in KNOWN_EVENTS else "other"].inc()
 
-    def count_delivery(self, verdict: str) -> None:
-        """Count one verified delivery by what became of it, a word of ours."""
-        counter = self._verdicts.get(verdict)
-        if counter is None:
-            counter = self._verdicts[verdict] = self.deliveries.labels(verdict)
-        counter.inc()
+    def watch_breaker(self, state: Callable[[], BreakerState]) -> None:
+        """Show what *state* says whenever the metrics are read."""
+        for name in BREAKER_STATES:
+            self.breaker.labels(name).set_function(partial(_shown, name, state))
+
+
+def _shown(name: BreakerState, state: Callable[[], BreakerState]) -> float:
+    return float(state() == name)

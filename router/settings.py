@@ -1,5 +1,7 @@
 """The router's environment, read once; everything downstream receives plain values."""
 
+import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -90,6 +92,18 @@ class RouterSettings(Environment):
     persona_dir: Path | None = Field(
         default=None, description="folder of `<number>.yaml` personas, read as they change"
     )
+    persona_max_stale_s: float | None = Field(
+        default=None,
+        ge=0,
+        description="seconds after which no copy speaks; a document's `max_stale_s` can say less",
+    )
+    persona_warm_up: int = Field(
+        default=1000, ge=0, le=50_000, description="known numbers that are looked up at start"
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Redis through which routers share personas and purges: `redis://…`, `rediss://…`",
+    )
     agent_to_dispatch: str = Field(
         default="friday-ai-agent",
         min_length=1,
@@ -104,6 +118,15 @@ class RouterSettings(Environment):
     )
     trunk_numbers: str = Field(
         default="", description="number by trunk, for calls that hide theirs: `ST_one=+4930901820`"
+    )
+    fallback_agent: str = Field(
+        default="", description="agent that is sent when ours has not come time after time"
+    )
+    answer_timeout_s: float = Field(
+        default=3.0,
+        gt=0,
+        le=60,
+        description="how long an agent may take to join before another is sent",
     )
     dispatch_timeout_s: float = Field(
         default=3.0, gt=0, le=5, description="the longest that LiveKit may take for one request"
@@ -138,6 +161,15 @@ class RouterSettings(Environment):
     @classmethod
     def _numbers(cls, value: str) -> str:
         _pairs(value)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"|rediss?://\S+|unix://\S+", value.get_secret_value()):
+            raise ValueError("must be an address such as redis://127.0.0.1:6379/0")
+        if value.get_secret_value() and importlib.util.find_spec("redis") is None:
+            raise ValueError("needs the extra `redis`: pip install 'persona-router[redis]'")
         return value
 
     @field_validator("persona_api_forms")

@@ -18,6 +18,7 @@ class Sent:
     room: str
     metadata: Mapping[str, Any]
     attributes: Mapping[str, str]
+    agent_name: str | None = None
 
 
 @dataclass
@@ -28,12 +29,14 @@ class FakeDispatcher:
     held: asyncio.Event | None = None
     sent: list[Sent] = field(default_factory=list)
 
-    async def dispatch(self, room: str, metadata: str, attributes: Mapping[str, str]) -> str:
+    async def dispatch(
+        self, room: str, metadata: str, attributes: Mapping[str, str], agent_name: str | None = None
+    ) -> str:
         if self.held is not None:
             await self.held.wait()
         if self.failing is not None:
             raise self.failing
-        self.sent.append(Sent(room, json.loads(metadata), attributes))
+        self.sent.append(Sent(room, json.loads(metadata), attributes, agent_name))
         return f"AD_{len(self.sent)}"
 
 

@@ -40,23 +40,27 @@ def persona(number: str, **fields: Any) -> Persona:
 class FakePersonaApi:
     """A persona source: answers every number with its own persona, until told otherwise.
 
-    ``held`` keeps answers back until it is set; ``failing`` is raised instead of an answer.
+    ``held`` keeps answers back until it is set; ``failing`` is raised instead of an answer;
+    ``fields`` are in every answer.
     """
 
     failing: PersonaError | Exception | None = None
     held: asyncio.Event | None = None
     revision: int = 0
+    fields: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, Fetched | None]] = field(default_factory=list)
     closed: bool = False
 
     async def fetch(self, dialed: DialedNumber, known: Fetched | None = None) -> Fetched:
         assert dialed.number is not None
         self.asked.append((dialed.number.e164, known))
+        revision = self.revision
         if self.held is not None:
             await self.held.wait()
         if self.failing is not None:
             raise self.failing
-        return Fetched(persona(dialed.number.e164, revision=self.revision))
+        document = persona(dialed.number.e164, revision=revision, **self.fields)
+        return Fetched(document, asked_as=dialed.digits or "")
 
     async def aclose(self) -> None:
         self.closed = True

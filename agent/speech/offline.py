@@ -9,6 +9,8 @@ import contextlib
 import re
 import shutil
 import zlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,21 +84,22 @@ def tones(text: str, *, pitch_hz: float, sample_rate: int = TONE_RATE) -> list[b
     return spoken
 
 
-class ToneTTS(tts.TTS[str]):
-    """Speaks in tones."""
+class OfflineTTS(tts.TTS[str], ABC):
+    """What both ways to speak have in common."""
 
-    def __init__(self, *, voice: str) -> None:
+    def __init__(self, *, name: str, sample_rate: int, voice: str) -> None:
         super().__init__(
             capabilities=tts.TTSCapabilities(streaming=False),
-            sample_rate=TONE_RATE,
+            sample_rate=sample_rate,
             num_channels=1,
         )
+        self._name = name
         self.voicing = Voicing.of(voice)
 
     @property
     def model(self) -> str:
         """Name the model, as LiveKit's metrics show it."""
-        return "tones"
+        return self._name
 
     @property
     def provider(self) -> str:
@@ -107,24 +110,41 @@ class ToneTTS(tts.TTS[str]):
         self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
     ) -> tts.ChunkedStream:
         """Speak *text*."""
-        return _ToneStream(self, text, conn_options)
+        return _Speaking(self, text, conn_options)
+
+    @abstractmethod
+    def spoken(self, text: str) -> AsyncGenerator[bytes, None]:
+        """Turn *text* into PCM (16 bit, mono), piece by piece."""
 
 
-class _ToneStream(tts.ChunkedStream):
-    def __init__(self, source: ToneTTS, text: str, conn_options: APIConnectOptions) -> None:
+class _Speaking(tts.ChunkedStream):
+    def __init__(self, source: OfflineTTS, text: str, conn_options: APIConnectOptions) -> None:
         super().__init__(tts=source, input_text=text, conn_options=conn_options)
-        self._pitch_hz = source.voicing.pitch_hz
+        self._source = source
 
     async def _run(self, output_emitter: tts.AudioEmitter) -> None:
         output_emitter.initialize(
             request_id=shortuuid(),
-            sample_rate=TONE_RATE,
+            sample_rate=self._source.sample_rate,
             num_channels=1,
             mime_type="audio/pcm",
         )
-        for word in tones(self.input_text, pitch_hz=self._pitch_hz):
-            output_emitter.push(word)
+        async with contextlib.aclosing(self._source.spoken(self.input_text)) as pieces:
+            async for piece in pieces:
+                output_emitter.push(piece)
         output_emitter.flush()
+
+
+class ToneTTS(OfflineTTS):
+    """Speaks in tones."""
+
+    def __init__(self, *, voice: str) -> None:
+        super().__init__(name="tones", sample_rate=TONE_RATE, voice=voice)
+
+    async def spoken(self, text: str) -> AsyncGenerator[bytes, None]:
+        """Give one piece for each word."""
+        for word in tones(text, pitch_hz=self.voicing.pitch_hz):
+            yield word
 
 
 def find_espeak() -> str | None:
@@ -132,16 +152,11 @@ def find_espeak() -> str | None:
     return shutil.which("espeak-ng")
 
 
-class EspeakTTS(tts.TTS[str]):
+class EspeakTTS(OfflineTTS):
     """Speaks with espeak-ng, one process for each utterance, beside the event loop."""
 
     def __init__(self, *, program: str, voice: str, espeak_language: str) -> None:
-        super().__init__(
-            capabilities=tts.TTSCapabilities(streaming=False),
-            sample_rate=ESPEAK_RATE,
-            num_channels=1,
-        )
-        self.voicing = Voicing.of(voice)
+        super().__init__(name="espeak-ng", sample_rate=ESPEAK_RATE, voice=voice)
         self.command = (
             program,
             *("-v", f"{espeak_language}+{self.voicing.variant}"),
@@ -149,38 +164,11 @@ class EspeakTTS(tts.TTS[str]):
             *("--stdin", "--stdout"),
         )
 
-    @property
-    def model(self) -> str:
-        """Name the model, as LiveKit's metrics show it."""
-        return "espeak-ng"
-
-    @property
-    def provider(self) -> str:
-        """Name the provider, as LiveKit's metrics show it."""
-        return "persona-router"
-
-    def synthesize(
-        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
-    ) -> tts.ChunkedStream:
-        """Speak *text*."""
-        return _EspeakStream(self, text, conn_options)
-
-
-class _EspeakStream(tts.ChunkedStream):
-    def __init__(self, source: EspeakTTS, text: str, conn_options: APIConnectOptions) -> None:
-        super().__init__(tts=source, input_text=text, conn_options=conn_options)
-        self._command = source.command
-
-    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
-        output_emitter.initialize(
-            request_id=shortuuid(),
-            sample_rate=ESPEAK_RATE,
-            num_channels=1,
-            mime_type="audio/pcm",
-        )
+    async def spoken(self, text: str) -> AsyncGenerator[bytes, None]:
+        """Give what espeak-ng makes, as it makes it."""
         try:
             process = await asyncio.create_subprocess_exec(
-                *self._command,
+                *self.command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
@@ -189,7 +177,8 @@ class _EspeakStream(tts.ChunkedStream):
             raise APIConnectionError("espeak-ng did not start", retryable=False) from exc
         try:
             async with asyncio.timeout(ESPEAK_TIMEOUT_S):
-                await self._speak(process, output_emitter)
+                async for piece in _samples(process, text):
+                    yield piece
                 if await process.wait() != 0:
                     raise APIConnectionError("espeak-ng failed", retryable=False)
         except TimeoutError:
@@ -199,26 +188,24 @@ class _EspeakStream(tts.ChunkedStream):
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        output_emitter.flush()
 
-    async def _speak(
-        self, process: asyncio.subprocess.Process, output_emitter: tts.AudioEmitter
-    ) -> None:
-        if process.stdin is None or process.stdout is None:
-            raise APIConnectionError("espeak-ng has no pipes", retryable=False)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(self.input_text.encode("utf-8", "replace"))
-            await process.stdin.drain()
-        process.stdin.close()
-        wav = b""
-        samples: bytes | None = None
-        while chunk := await process.stdout.read(_READ_BYTES):
-            if samples is None:
-                wav += chunk
-                samples = after_header(wav)
-                chunk = samples or b""
-            if chunk:
-                output_emitter.push(chunk)
+
+async def _samples(process: asyncio.subprocess.Process, text: str) -> AsyncGenerator[bytes, None]:
+    if process.stdin is None or process.stdout is None:
+        raise APIConnectionError("espeak-ng has no pipes", retryable=False)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(text.encode("utf-8", "replace"))
+        await process.stdin.drain()
+    process.stdin.close()
+    wav = b""
+    samples: bytes | None = None
+    while chunk := await process.stdout.read(_READ_BYTES):
+        if samples is None:
+            wav += chunk
+            samples = after_header(wav)
+            chunk = samples or b""
+        if chunk:
+            yield chunk
 
 
 def after_header(wav: bytes) -> bytes | None:

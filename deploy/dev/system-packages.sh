@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the system packages named as arguments where apt-get and root are at hand, and says what
 # is missing elsewhere. Nothing here is required: without espeak-ng the offline voice is tones, and
-# without PostgreSQL its tests are skipped.
+# without PostgreSQL or Redis their tests are skipped.
 set -eu
 
 present() {

@@ -20,7 +20,7 @@ from cachetools import LRUCache
 
 from personas.errors import PersonaInvalid
 from personas.model import Persona, check_shape, parse_object
-from personas.phone import PhoneNumber
+from personas.phone import PhoneNumber, parse
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -30,6 +30,7 @@ MAX_FILE_BYTES: Final = 256 * 1024
 MAX_KEPT: Final = 1024
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NUMBER = re.compile(r"\+?[0-9]{7,15}")
 _Signature = tuple[int, int, int]
 
 
@@ -134,6 +135,20 @@ class FilePersonaSource:
         if not _ID.fullmatch(persona_id):
             return None
         return await asyncio.to_thread(self._find, (persona_id,))
+
+    async def numbers(self, limit: int) -> list[PhoneNumber]:
+        """List numbers that have a file, at most *limit*."""
+        return await asyncio.to_thread(self._numbers, limit)
+
+    def _numbers(self, limit: int) -> list[PhoneNumber]:
+        try:
+            stems = sorted(
+                {path.stem for path in self._directory.iterdir() if path.suffix in SUFFIXES}
+            )
+        except OSError:
+            return []
+        named = (parse(f"+{stem.removeprefix('+')}") for stem in stems if _NUMBER.fullmatch(stem))
+        return list(dict.fromkeys(number for number in named if number))[:limit]
 
     async def house(self) -> Persona:
         """Give the folder's house persona if it can be used, else the one that ships."""

@@ -5,14 +5,15 @@ trips a client's own timeouts. What it answers is trusted only after a look: siz
 whether it is the persona of the number that was asked for.
 
 Retry policy: one more try per fetch, after a random pause, when no connection came about, the
-connection broke, or the server said 429 or 5xx; only if the deadline leaves time for it.
+connection broke, or the server said 429 or 5xx; only if the deadline leaves time for it, and only
+while retries are about a tenth of all requests (``RetryBudget``).
 """
 
 import asyncio
 import random
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, Literal
@@ -23,8 +24,9 @@ import structlog
 
 from personas import __version__
 from personas.errors import PersonaError, PersonaInvalid, PersonaNotFound, PersonaUnavailable
-from personas.model import Enveloped, Persona, find_persona
+from personas.model import Persona, find_persona
 from personas.phone import DialedNumber, digits_of, parse
+from personas.sources.retries import RetryBudget
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -44,6 +46,7 @@ class Fetched:
     persona: Persona
     etag: str | None = None
     asked_as: str = ""  # the notation of the number that it was found under; the etag is of that
+    age_s: float = 0.0  # how old it was when it came here: another replica may have asked for it
 
 
 class HttpPersonaSource:
@@ -65,6 +68,7 @@ class HttpPersonaSource:
         client: httpx.AsyncClient | None = None,
         count: Callable[[str], None] | None = None,
         pause_s: Callable[[], float] = lambda: random.uniform(*RETRY_PAUSE_S),  # noqa: S311  (no secret)
+        retries: RetryBudget | None = None,
     ) -> None:
         path, self._mark, self._query = base.partition("?")
         self._base = path.rstrip("/")
@@ -86,6 +90,7 @@ class HttpPersonaSource:
         )
         self._count = count or (lambda _outcome: None)
         self._pause_s = pause_s
+        self._retries = retries or RetryBudget()
 
     async def aclose(self) -> None:
         """Close the client, unless it was given."""
@@ -149,12 +154,13 @@ class HttpPersonaSource:
         fetch: "_Fetch",
     ) -> Fetched:
         """Ask in one notation, with the retry if it is still to be had."""
+        self._retries.pay_in()
         while True:
             try:
                 fetched = await self._request(asked_as, etag, dialed, known)
             except PersonaError as exc:
                 self._count(exc.reason)
-                if isinstance(exc, _Passing) and await fetch.may_retry():
+                if isinstance(exc, _Passing) and await fetch.may_retry(self._retries):
                     continue
                 raise
             self._count("not_modified" if fetched is known else "ok")
@@ -182,17 +188,23 @@ class HttpPersonaSource:
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise _Passing(reason="connection") from exc
         found = find_persona(body)
-        self._check_number(found, asked_as, dialed)
+        check_number(found.objects, self._number_fields, asked_as, dialed)
         persona = Persona.from_json(found.raw)
         return Fetched(persona, response.headers.get("etag"), asked_as)
 
-    def _check_number(self, found: Enveloped, asked_as: str, dialed: DialedNumber) -> None:
-        """Refuse another number's persona, whatever made the API serve it."""
-        for values in found.objects:
-            for field in self._number_fields:
-                if not _names(values.get(field), asked_as, dialed):
-                    log.error("persona.refused", reason="other_number", field=field)
-                    raise PersonaInvalid(reason="other_number")
+
+def check_number(
+    objects: Sequence[Mapping[str, Any]],
+    fields: Sequence[str],
+    asked_as: str,
+    dialed: DialedNumber,
+) -> None:
+    """Refuse another number's persona, as PersonaInvalid, whatever made its source serve it."""
+    for values in objects:
+        for field in fields:
+            if not _names(values.get(field), asked_as, dialed):
+                log.error("persona.refused", reason="other_number", field=field)
+                raise PersonaInvalid(reason="other_number")
 
 
 class _Passing(PersonaUnavailable):
@@ -207,12 +219,12 @@ class _Fetch:
     scope: asyncio.Timeout | None = None
     retried: bool = False
 
-    async def may_retry(self) -> bool:
-        """Pause and say yes, once, if there is time for another request after the pause."""
+    async def may_retry(self, budget: RetryBudget) -> bool:
+        """Pause and say yes, once, if *budget* has one and there is time for it after the pause."""
         pause_s = self.pause_s()
         ends_at = self.scope.when() if self.scope else None
         left_s = ends_at - asyncio.get_running_loop().time() if ends_at is not None else 0.0
-        if self.retried or left_s < 2 * pause_s:
+        if self.retried or left_s < 2 * pause_s or not budget.take():
             return False
         self.retried = True
         await asyncio.sleep(pause_s)

@@ -7,6 +7,7 @@ Nothing here ever raises: a copy that cannot be kept costs a log line, not a cal
 import asyncio
 import errno
 import hashlib
+import heapq
 import os
 import tempfile
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from personas.errors import PersonaInvalid
 from personas.model import Persona
-from personas.phone import PhoneNumber
+from personas.phone import DialedNumber, PhoneNumber, read_dialed
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -46,6 +47,8 @@ class _Copy(BaseModel):
     saved_at: float  # Unix seconds
     version: str
     raw: str
+    dialed_as: str | None = None  # how it was dialed last, so that it can be asked for again
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +91,31 @@ class LastKnownGood:
         """Read the copy of *number*; a broken one, or another number's, is none."""
         return await asyncio.to_thread(self._load, number.e164)
 
-    async def save(self, number: PhoneNumber, persona: Persona) -> None:
-        """Keep *persona* as the last good one of *number*."""
+    async def save(
+        self, number: PhoneNumber, persona: Persona, dialed: DialedNumber | None = None
+    ) -> None:
+        """Keep *persona* as the last good one of *number*, which was dialed as *dialed*."""
         version, saved_at = self._saved.get(number.e164, ("", 0.0))
         if version == persona.version and 0 <= self._wall() - saved_at < REWRITE_AFTER_S:
             return
         self._saved[number.e164] = (persona.version, self._wall())
         loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(self._writer, self._save, number.e164, persona):
+        if not await loop.run_in_executor(self._writer, self._save, number.e164, persona, dialed):
             self._saved.pop(number.e164, None)
 
-    async def delete(self, number: PhoneNumber) -> None:
-        """Forget *number*."""
-        self._saved.pop(number.e164, None)
+    async def delete(self, number: PhoneNumber | None, *, before: float | None = None) -> None:
+        """Forget *number*, or with ``None`` every number; only what is older than *before*."""
+        if number is None:
+            self._saved.clear()
+        else:
+            self._saved.pop(number.e164, None)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, self._delete, number.e164)
+        e164 = number.e164 if number else None
+        await loop.run_in_executor(self._writer, self._delete, e164, before)
+
+    async def known(self, limit: int) -> list[DialedNumber]:
+        """List numbers that have a copy, as they were dialed last, the newest *limit* of them."""
+        return await asyncio.to_thread(self._known, limit)
 
     def _path(self, e164: str) -> Path:
         return self._directory / f"{hashlib.sha256(e164.encode()).hexdigest()}.json"
@@ -128,9 +141,14 @@ class LastKnownGood:
             return None
         return Kept(persona, max(0.0, self._wall() - copy.saved_at))
 
-    def _save(self, e164: str, persona: Persona) -> bool:
+    def _save(self, e164: str, persona: Persona, dialed: DialedNumber | None) -> bool:
         copy = _Copy(
-            number=e164, saved_at=self._wall(), version=persona.version, raw=persona.raw
+            number=e164,
+            saved_at=self._wall(),
+            version=persona.version,
+            raw=persona.raw,
+            dialed_as=dialed.dialed_as if dialed else None,
+            region=dialed.region if dialed else None,
         ).model_dump_json()
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -143,11 +161,36 @@ class LastKnownGood:
             return False
         return True
 
-    def _delete(self, e164: str) -> None:
+    def _delete(self, e164: str | None, before: float | None) -> None:
         try:
-            self._path(e164).unlink(missing_ok=True)
+            for path in self._directory.glob("*.json") if e164 is None else (self._path(e164),):
+                if before is None or path.stat().st_mtime < before:
+                    path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return
         except OSError as exc:
             self._tell("last_known_good.unwritable", _errno_name(exc))
+
+    def _known(self, limit: int) -> list[DialedNumber]:
+        try:
+            with os.scandir(self._directory) as entries:
+                files = [
+                    (entry.stat(follow_symlinks=False).st_mtime, entry.path)
+                    for entry in entries
+                    if entry.name.endswith(".json")
+                ]
+        except OSError:
+            return []
+        found = []
+        for _, path in heapq.nlargest(limit, files):
+            try:
+                with Path(path).open("rb") as file:
+                    copy = _Copy.model_validate_json(file.read(MAX_BYTES))
+            except (OSError, ValidationError):
+                continue  # told when the copy is needed
+            dialed = read_dialed(copy.dialed_as or copy.number, copy.region)
+            found.append(dialed if dialed.number else read_dialed(copy.number, copy.region))
+        return found
 
     def _prune(self) -> None:
         """Remove what a crash left half written, and the oldest copies over the limit."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from personas.errors import PersonaInvalid, PersonaNotFound
-from router.cli.exits import FAILED, OK_MARK, WARNED, CheckFailed
+from router.cli.exits import FAILED, OK_MARK, WARNED, CheckFailed, RemoteAway
 
 app = typer.Typer(help="Look at personas and check them.", no_args_is_help=True)
 contract_app = typer.Typer(help="What router and agent say to each other.", no_args_is_help=True)
@@ -122,6 +122,71 @@ def lint(
     wrong = {row["file"] for row in rows if row["level"] == "error"}
     if wrong:
         raise CheckFailed(f"{len(wrong)} of {len(paths)} personas cannot be used as they are")
+
+
+@app.command()
+def purge(
+    number: Annotated[str, typer.Argument(help="The number whose copies are forgotten.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Forget the copies of all numbers.")] = False,
+    to: Annotated[
+        str, typer.Option(help="A router's address; default: REDIS_URL, else from settings.")
+    ] = "",
+    dev: Annotated[bool, typer.Option("--dev", help="Accept short secrets.")] = False,
+) -> None:
+    """Have every router forget its copies: the next call asks the persona API again."""
+    from router.settings import RouterSettings
+
+    if bool(number) == every:
+        raise typer.BadParameter("name a number, or say --all")
+    settings = None if to else RouterSettings.load(router_dev=dev or None)
+    if settings is not None and settings.redis_url.get_secret_value():
+        _purge_by_redis(settings, number)
+        print("purged: every router has heard of it, or will when it reaches Redis again")
+        return
+    if settings is not None:
+        to = f"http://{settings.host}:{settings.port}"
+    print(_purge_by_http(to, {"all": True} if every else {"number": number}))
+
+
+def _purge_by_redis(settings: Any, number: str) -> None:
+    import asyncio
+
+    from personas.phone import parse
+    from router.app import shared_from
+
+    parsed = parse(number, settings.default_region) if number else None
+    if number and parsed is None:
+        raise typer.BadParameter("this is no number; write it as E.164, or set DEFAULT_REGION")
+
+    async def tell() -> bool:
+        shared = shared_from(settings)
+        try:
+            return shared is None or await shared.purge(parsed)
+        finally:
+            if shared is not None:
+                await shared.aclose()
+
+    if not asyncio.run(tell()):
+        raise RemoteAway("Redis did not answer; see REDIS_URL, or name a router with --to")
+
+
+def _purge_by_http(to: str, wanted: dict[str, Any]) -> str:
+    import httpx
+
+    url = to.rstrip("/") + "/api/personas/purge"
+    try:
+        answer = httpx.post(url, json=wanted, timeout=10.0)
+        said = answer.json()
+    except (httpx.HTTPError, ValueError) as exc:
+        raise RemoteAway(
+            f"no router answered at {url} ({type(exc).__name__}); is `persona-router serve` "
+            "running there? name another with --to"
+        ) from exc
+    if answer.is_error:
+        raise CheckFailed(f"the router refused: {said.get('code')}; {said.get('fix', '')}")
+    if said["others"] == "later":
+        return "purged there; the other routers will hear of it when Redis is back"
+    return "purged" if said["others"] == "none" else "purged, on every router"
 
 
 @app.command()

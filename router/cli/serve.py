@@ -21,7 +21,7 @@ def options(settings: "RouterSettings", metrics: "Metrics") -> dict[str, Any]:
     return {
         "host": settings.host,
         "port": settings.port,
-        "http": guarded(Limits(), lambda reason: metrics.connections_cut.labels(reason).inc()),
+        "http": guarded(Limits(), lambda reason: metrics.connections_cut[reason].inc()),
         "ws": "none",  # a websocket would leave the guard
         "log_config": None,
         "access_log": False,

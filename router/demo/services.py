@@ -5,6 +5,7 @@ working folder reaches them.
 """
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH
 _REGISTERED = "registered worker"  # as livekit-agents logs it, after its processes are warm
 
 
-class _Service:
+class _Service(ABC):
     """A process in a folder of its own: its working folder, its state and its log are there."""
 
     name = ""
@@ -65,8 +66,9 @@ class _Service:
             self._child.kill()
             raise
 
+    @abstractmethod
     async def _wait(self, child: Child) -> None:
-        raise NotImplementedError
+        """Return when it is ready."""
 
     async def stop(self, *, grace_s: float = 10.0) -> None:
         """Stop it with SIGTERM; harmless when it is not running."""

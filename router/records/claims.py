@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
+from cachetools import LRUCache
 from sqlalchemy.dialects import postgresql, sqlite
 
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
+from router.recovery import Watched
 
-State = Literal["claimed", "released", "dispatched", "unknown"]
+State = Literal["claimed", "released", "dispatched", "unknown", "answered", "ended"]
+SETTLED: frozenset[State] = frozenset({"dispatched", "unknown", "answered", "ended"})
+KEPT_S = 24 * 3600.0  # how long the claim of an ended call is kept, against a late delivery
 
 claims = sa.Table(
     "claims",
@@ -35,6 +39,8 @@ claims = sa.Table(
     sa.Column("persona_version", sa.String(80)),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("updated_at", sa.Float, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("ended_because", sa.Text),
 )
 
 
@@ -74,6 +80,35 @@ class Settled:
 
 
 Taken: TypeAlias = Claim | Held | Settled
+
+SPARE_CALLS = 10_000
+
+
+class SpareClaims:
+    """Claims of this process alone, for while the database is away.
+
+    Another replica does not see them: it may dispatch the same call, and the election in the room
+    keeps one of the two agents. A ringing phone cannot wait for a database.
+    """
+
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
+        self._taken: LRUCache[str, str] = LRUCache(SPARE_CALLS)
+
+    def take(self, *, room_sid: str, sip_call_id: str | None) -> Claim | Settled:
+        """Claim a call unless this process has it already."""
+        names = [room_sid, *([sip_call_id] if sip_call_id else [])]
+        for name in names:
+            if name in self._taken:
+                return Settled(self._taken[name], "dispatched")
+        call_id = self._new_id()
+        self._taken.update(dict.fromkeys(names, call_id))
+        return Claim(call_id, 1)
+
+    def release(self, claim: Claim) -> None:
+        """Give the call back."""
+        for name in [name for name, call_id in self._taken.items() if call_id == claim.call_id]:
+            del self._taken[name]
 
 
 class Claims:
@@ -132,7 +167,7 @@ class Claims:
         found = connection.execute(sa.select(claims).where(same_call)).first()
         if found is None:  # it was there a moment ago; LiveKit delivers again
             raise StoreUnavailable("claim_vanished")
-        if found.state in {"dispatched", "unknown"}:
+        if found.state in SETTLED:
             return Settled(found.call_id, found.state)
         if found.state == "claimed" and found.lease_until > now:
             return Held(found.call_id, found.lease_until - now)
@@ -185,6 +220,55 @@ class Claims:
     async def release(self, claim: Claim) -> None:
         """Give the call back: nothing was dispatched, and whoever comes next may try at once."""
         await self._settle(self._settled(claim, state="released"))
+
+    # ---- what the watch does ----
+
+    async def watched(self) -> list[Watched]:
+        """Return the claim of every call that has not ended; raises StoreUnavailable."""
+        columns = [claims.c[name] for name in Watched.__slots__]
+        select = sa.select(*columns).where(claims.c.state != "ended")
+        rows = await self._store.read(lambda connection: connection.execute(select).all())
+        return [Watched(*row) for row in rows]
+
+    async def next_attempt(self, call: Watched, *, failures: int) -> Claim | None:
+        """Take *call* over as its next attempt; None when someone else was faster.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        now = self._clock()
+        update = self._of(call).values(
+            state="claimed",
+            owner=self._owner,
+            attempt=call.attempt + 1,
+            failures=failures,
+            lease_until=now + self._lease_s,
+            updated_at=now,
+        )
+        taken = await self._store.write(lambda c: c.execute(update).rowcount)
+        return Claim(call.call_id, call.attempt + 1) if taken else None
+
+    async def answered(self, call: Watched) -> None:
+        """Write down that the agent is with the caller; raises StoreUnavailable."""
+        update = self._of(call).values(state="answered", failures=0, updated_at=self._clock())
+        await self._store.write(lambda connection: connection.execute(update))
+
+    async def ended(self, call: Watched, because: str) -> None:
+        """Write down that the call is over; raises StoreUnavailable."""
+        update = self._of(call).values(
+            state="ended", ended_because=because, updated_at=self._clock()
+        )
+        await self._store.write(lambda connection: connection.execute(update))
+
+    async def forget(self) -> int:
+        """Delete the claims of calls that ended long ago; raises StoreUnavailable."""
+        old = (claims.c.state == "ended") & (claims.c.updated_at < self._clock() - KEPT_S)
+        return await self._store.write(lambda c: c.execute(sa.delete(claims).where(old)).rowcount)
+
+    @staticmethod
+    def _of(call: Watched) -> sa.Update:
+        same = (claims.c.call_id == call.call_id) & (claims.c.attempt == call.attempt)
+        return sa.update(claims).where(same, claims.c.state != "ended")
 
     async def _settle(self, row: Mapping[str, Any]) -> None:
         await self._store.write(lambda connection: connection.execute(_SETTLE, row))

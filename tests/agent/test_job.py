@@ -36,8 +36,10 @@ def brief_of(
     room: str | bytes | None = "",
     participant: str | bytes | None = "",
     personas_by_id: Callable[[str], Persona | None] = nobody,
+    dialed: str | None = None,
 ) -> Brief:
-    return read(job, room, participant, house=HOUSE, personas_by_id=personas_by_id)
+    places = (job, room, participant)
+    return read(*places, house=HOUSE, personas_by_id=personas_by_id, dialed=dialed)
 
 
 def sample(name: str) -> str:
@@ -73,6 +75,19 @@ def test_nothing_of_the_house_persona_mixes_into_another() -> None:
     assert brief.welcome_message is None
     assert brief.closing_message is None
     assert brief.origin == "job"
+
+
+def test_a_persona_of_another_number_than_the_caller_dialed_never_speaks() -> None:
+    sent = encode(PERSONA, call_config(PERSONA, dialed_as="8655701159"), HOUSE).text
+
+    same = brief_of(sent, dialed="8655701159")
+    other = brief_of(sent, dialed="+13125550100")
+    hidden = brief_of(sent, dialed=None)
+
+    assert not is_house(same)
+    assert not is_house(hidden)
+    assert is_house(other)
+    assert other.problems == ("dialed number mismatch: house persona",)
 
 
 def test_a_document_that_is_not_the_announced_version_leaves_the_house_persona() -> None:

@@ -15,6 +15,7 @@ from tests.samples import deliveries
 KEY: Final = "benchkey"
 SECRET: Final = "bench_secret_bench_secret_bench_secret"
 PER_CALL: Final = 12
+JOIN: Final = 1  # which of them is the caller joining
 
 _TEN = tuple(one.body.decode() for one in deliveries()[14:21] + deliveries()[27:30])
 _DOZEN = (*_TEN[:5], _TEN[4], _TEN[7], *_TEN[5:])
@@ -33,9 +34,9 @@ def caller() -> str:
     return f"+1312555{random.randrange(10_000):04d}"  # noqa: S311  # no secret
 
 
-def call(dialed: str, *, few: bool = False) -> list[bytes]:
+def call(dialed: str, *, few: bool = False, room_sid: str = "") -> list[bytes]:
     """Return the HTTP requests of one call to *dialed*, signed now, in their order."""
-    room_sid = f"RM_{secrets.token_hex(6)}"
+    room_sid = room_sid or f"RM_{secrets.token_hex(6)}"
     names = {
         "call-_sipp_XpSqUR7mfZG4": room_of(room_sid),
         "RM_2nqWTUVPnjdz": room_sid,

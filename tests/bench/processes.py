@@ -35,6 +35,13 @@ class Running:
         return int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1]) * _PAGE
 
 
+class _Router(RouterProcess):
+    """The router, taken as ready when it listens: what it asks may be in this very process."""
+
+    async def _wait(self, child: Child) -> None:
+        await _listening(child, self.port)
+
+
 @asynccontextmanager
 async def edge(folder: Path) -> AsyncIterator[int]:
     """Run what stands in for LiveKit and the persona API; give its port."""
@@ -42,21 +49,29 @@ async def edge(folder: Path) -> AsyncIterator[int]:
     child = Child("edge", _python("tests.bench.edge", port), log_path=folder / "edge.log")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(child.stop)
-        await _wait(child, port)
+        await _listening(child, port)
         yield port
 
 
 @asynccontextmanager
-async def router(folder: Path, *, livekit_port: int, edge_port: int) -> AsyncIterator[Running]:
-    """Run the router as it is started by default, beside the fakes."""
-    process = RouterProcess(
+async def router(
+    folder: Path,
+    *,
+    livekit_port: int,
+    edge_port: int,
+    api_key: str = KEY,
+    api_secret: str = SECRET,
+) -> AsyncIterator[Running]:
+    """Run the router with its default settings, beside *edge* as persona API."""
+    process = _Router(
         folder / "router",
         environ=DemoSettings.load().environ,
         persona_api_base=f"http://127.0.0.1:{edge_port}/mobile",
         settings={
             "LIVEKIT_URL": f"ws://127.0.0.1:{livekit_port}",
-            "LIVEKIT_API_KEY": KEY,
-            "LIVEKIT_API_SECRET": SECRET,
+            "LIVEKIT_API_KEY": api_key,
+            "LIVEKIT_API_SECRET": api_secret,
+            "LIVEKIT_WEBHOOK_KEYS": f"{KEY}:{SECRET}",
         },
     )
     async with process:
@@ -81,7 +96,7 @@ async def plain_app(folder: Path) -> AsyncIterator[Running]:
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(child.stop)
-        await _wait(child, port)
+        await _listening(child, port)
         yield Running(child, port)
 
 
@@ -89,7 +104,7 @@ def _python(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
-async def _wait(child: Child, port: int) -> None:
+async def _listening(child: Child, port: int) -> None:
     await child.wait_until(
         lambda: _listens(port), timeout_s=START_TIMEOUT_S, what="connection accepted"
     )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import cast
+from typing import Self, cast
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class _Connection(asyncio.Protocol):
         self._answer += data
         if not _is_whole(self._answer):
             return
-        if self._answer.startswith(b"HTTP/1.1 200"):
+        if _is_ok(self._answer):
             self.ok += 1
         else:
             self.other += 1
@@ -60,6 +60,10 @@ class _Connection(asyncio.Protocol):
             self._done.set_result(None)
         else:
             self._done.set_exception(exc)
+
+
+def _is_ok(answer: bytes) -> bool:
+    return answer.startswith(b"HTTP/1.1 200")
 
 
 def _is_whole(answer: bytes) -> bool:
@@ -92,3 +96,27 @@ async def send(port: int, calls: Sequence[Sequence[bytes]], *, at_once: int) -> 
         ok=sum(one.ok for one in connections),
         other=sum(one.other for one in connections),
     )
+
+
+class Line:
+    """One kept-alive connection for one delivery at a time; use it with ``async with``."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def deliver(self, request: bytes) -> None:
+        """Send *request* and wait until it is answered with 200."""
+        self._writer.write(request)
+        answer = b""
+        while not _is_whole(answer):
+            answer += await self._reader.read(65536)
+        if not _is_ok(answer):
+            raise RuntimeError(f"a delivery was answered with {answer[:12]!r}")
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()

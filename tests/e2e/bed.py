@@ -46,7 +46,8 @@ async def open_bed(
             folder / "router",
             environ=environ,
             persona_api_base=persona_api.url,
-            settings={"DEFAULT_REGION": "US", **(router_settings or {})},
+            # no warm-up: the tests count what the persona API is asked
+            settings={"DEFAULT_REGION": "US", "PERSONA_WARM_UP": "0", **(router_settings or {})},
         )
         livekit = await stack.enter_async_context(
             LiveKitServer(

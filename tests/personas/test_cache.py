@@ -230,6 +230,105 @@ async def test_a_value_larger_than_the_cache_is_given_but_not_kept(clock: FakeCl
     assert cache.peek(1) is None
 
 
+async def test_a_value_may_be_old_when_it_comes(clock: FakeClock) -> None:
+    cache: Cache[str, float] = Cache(clock=clock, age_s=lambda value: value)
+
+    cache.offer("k", 70.0)
+    older = cache.peek("k")
+    cache.offer("k", 90.0)
+    unchanged = cache.peek("k")
+    cache.offer("k", 20.0)
+
+    assert older == unchanged == Copy(70.0, 70.0, "revalidating")
+    assert cache.peek("k") == Copy(20.0, 20.0, "fresh")
+
+
+async def test_a_value_that_somebody_else_has_does_not_hide_a_newer_absence(
+    clock: FakeClock,
+) -> None:
+    cache: Cache[str, float] = Cache(clock=clock, age_s=lambda value: value)
+
+    async def absent(_held: float | None) -> float:
+        raise PersonaNotFound
+
+    await cache.fetch("k", absent, patience_s=1)
+    cache.offer("k", 1.0)
+
+    assert cache.peek("k") == Copy(None, 0.0, "absent")
+
+
+@pytest.mark.parametrize("max_age_s", [0.0, 30.0, 100.0, 1000.0, 1e9])
+async def test_a_value_can_ask_to_be_believed_for_less(clock: FakeClock, max_age_s: float) -> None:
+    cache: Cache[str, str] = Cache(clock=clock, max_age_s=lambda _value: max_age_s)
+    await cache.fetch("k", ok, patience_s=1)
+    limit = min(max_age_s, WINDOWS.on_error_s)
+
+    clock.advance(limit * 0.99)
+    before = cache.peek("k")
+    clock.now = 1000 + limit
+    after = cache.peek("k")
+
+    assert (before is not None) == (max_age_s > 0)
+    assert after is None
+
+
+async def test_a_purge_forgets_copies_and_absences_of_the_keys_it_concerns(
+    cache: Cache[str, str],
+) -> None:
+    await cache.fetch("a1", ok, patience_s=1)
+    await cache.fetch("a2", failing(PersonaNotFound()), patience_s=1)
+    await cache.fetch("b", ok, patience_s=1)
+
+    cache.purge(lambda key: key.startswith("a"))
+
+    assert [cache.peek(key) is None for key in ("a1", "a2", "b")] == [True, True, False]
+    assert cache.purges == 1
+
+
+async def test_who_waits_while_a_purge_comes_gets_what_was_fetched_after_it(
+    cache: Cache[str, str],
+) -> None:
+    get, other = Getter(), Getter()
+    waiting = [asyncio.create_task(cache.fetch("k", get, patience_s=5)) for _ in range(3)]
+    untouched = asyncio.create_task(cache.fetch("other", other, patience_s=5))
+    await until(lambda: len(get.ends) == 1 and len(other.ends) == 1)
+
+    cache.purge(lambda key: key == "k")
+    await until(lambda: len(get.ends) == 2)
+    assert get.ends[0].cancelled()
+    get.ends[1].set_result("after")
+    other.ends[0].set_result("other")
+
+    assert await asyncio.gather(*waiting) == [Landed("after")] * 3
+    assert await untouched == Landed("other")
+    assert cache.peek("k") == Copy("after", 0.0, "fresh")
+
+
+@pytest.mark.parametrize("answer", ["before", PersonaNotFound()])
+async def test_a_source_that_answers_after_the_purge_all_the_same_is_not_believed(
+    cache: Cache[str, str], answer: str | PersonaNotFound
+) -> None:
+    asked: list[str] = []
+
+    async def stubborn(_held: str | None) -> str:
+        asked.append("x")
+        if len(asked) > 1:
+            return "after"
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if isinstance(answer, PersonaNotFound):
+                raise answer from None
+        return "before"
+
+    waiting = asyncio.create_task(cache.fetch("k", stubborn, patience_s=5))
+    await until(lambda: len(asked) == 1)
+    cache.purge(lambda _key: True)
+
+    assert await waiting == Landed("after")
+    assert cache.peek("k") == Copy("after", 0.0, "fresh")
+
+
 KEYS = ("a", "b")
 
 
@@ -288,6 +387,13 @@ class CacheOverTime(RuleBasedStateMachine):
             end.set_exception(errors.get(outcome, KeyError("bug")))
         with capture_logs():
             self.settle()
+
+    @rule(key=st.sampled_from(KEYS))
+    def purge(self, key: str) -> None:
+        self.cache.purge(lambda other: other == key)
+        self.stored.pop(key, None)
+        self.flying.pop(key, None)
+        self.settle()
 
     @rule(seconds=st.sampled_from([0.5, 29.5, 30.0, 59.5, 60.0, 540.0, 600.0, 86_000.0]))
     def wait(self, seconds: float) -> None:

@@ -56,7 +56,7 @@ def test_the_metadata_is_the_document_and_one_reserved_key() -> None:
         f'"version":"{PERSONA.version}","because":"the persona API answered"}},'
         '"variables":{"name":"Ruth"},"memory":[{"fact":"allergic to nuts"}],'
         '"report":{"url":"http://127.0.0.1:8080/api/reports","token":"t"},'
-        '"traceparent":"00-1-2-01","ring":{"webhook_at":1.5,"dispatched_at":2.5},"attempt":1}}'
+        '"traceparent":"00-1-2-01","ring":{"webhook_at":1.5,"dispatched_at":2.5},"resume":false,"attempt":1}}'
     )
 
 

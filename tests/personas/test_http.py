@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from personas.errors import PersonaError, PersonaInvalid, PersonaNotFound, PersonaUnavailable
 from personas.phone import DialedNumber, read_dialed
 from personas.sources.http import MAX_BODY_BYTES, Fetched, HttpPersonaSource
+from personas.sources.retries import RetryBudget
 from tests.fakes_personas import document
 
 BASE = "https://personas.example/mobile"
@@ -638,3 +639,16 @@ async def test_being_cancelled_is_passed_on() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@respx.mock
+async def test_an_api_that_fails_as_a_whole_gets_few_retries() -> None:
+    respx.get(url__startswith=BASE).respond(503)
+    source = HttpPersonaSource(BASE, pause_s=lambda: 0.0, retries=RetryBudget(reserve=2))
+
+    for _ in range(50):
+        with pytest.raises(PersonaUnavailable):
+            await source.fetch(E164_DIALED)
+    await source.aclose()
+
+    assert 50 + 2 <= respx.mock.calls.call_count <= 50 + 2 + 5

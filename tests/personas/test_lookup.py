@@ -1,5 +1,6 @@
 import asyncio
 import json
+import math
 import os
 import tempfile
 import time
@@ -14,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from personas.breaker import Breaker, Limits
 from personas.cache import Windows
 from personas.errors import PersonaError, PersonaInvalid, PersonaNotFound, PersonaUnavailable
-from personas.lookup import Found, PersonaLookup, Step, build_lookup
+from personas.lookup import WARM_UP_AT_ONCE, Found, PersonaLookup, Step, build_lookup
 from personas.model import Persona
 from personas.phone import DialedNumber, read_dialed
 from personas.sources.files import FilePersonaSource, shipped
@@ -344,38 +346,261 @@ async def test_the_notation_that_was_dialed_is_part_of_the_question(stand: Stand
     assert len(stand.api.asked) == 2
 
 
-async def test_while_the_api_is_ill_callers_do_not_wait_the_whole_budget(tmp_path: Path) -> None:
-    stand = Stand(tmp_path, budget_s=2.0)
+async def broken_down(stand: Stand) -> None:
+    """Have the API fail until it is left alone."""
     stand.api.failing = PersonaUnavailable(reason="connect")
-    for _ in range(3):
-        await stand.find()
+    with capture_logs():
+        for dialed in NUMBERS[:1] * Limits().in_a_row:
+            await stand.lookup.find(dialed)
+    assert stand.lookup.breaker_state == "open"
+    stand.api.asked.clear()
+
+
+async def test_an_api_that_fails_and_fails_is_not_asked_for_a_while(stand: Stand) -> None:
+    await broken_down(stand)
+    stand.api.failing = None
+
+    found = await stand.find()
+
+    assert stand.api.asked == []
+    assert found.origin.source == "house"
+    assert found.origin.because == (
+        "the persona API failed too often and is left alone for a moment (breaker_open); "
+        "it has no file"
+    )
+    assert trail(found)[0] == ("api", "breaker_open")
+
+
+async def test_then_one_call_finds_out_whether_the_api_is_back_and_the_rest_do_not_wait(
+    stand: Stand,
+) -> None:
+    await broken_down(stand)
+    stand.pass_by(Limits().open_s)
     stand.api.failing = None
     stand.api.held = asyncio.Event()
     started = time.perf_counter()
 
-    ill = await stand.find()
+    probing = await stand.lookup.find(NUMBERS[0])
+    others = [await stand.lookup.find(dialed) for dialed in NUMBERS[1:]]
 
-    assert time.perf_counter() - started < 1.0
-    assert ill.origin.source == "house"
-    stand.api.held.set()
-    await until(lambda: len(asyncio.all_tasks()) == 1)
-    assert (await stand.find()).origin.source == "api"
-    assert stand.lookup._patience_s() == pytest.approx(1.8)
-    await stand.lookup.aclose()
+    assert time.perf_counter() - started < 1.0  # a share of the budget of 2 s, once
+    assert trail(probing)[0] == ("api", "timeout")
+    assert [trail(found)[0] for found in others] == [("api", "breaker_open")] * 3
+    assert len(stand.api.asked) == 1
+    with capture_logs() as logs:
+        stand.api.held.set()
+        await until(lambda: len(asyncio.all_tasks()) == 1)
+    assert [entry["event"] for entry in logs] == ["persona_api.recovered"]
+    assert stand.lookup.breaker_state == "closed"
+    assert (await stand.lookup.find(NUMBERS[1])).origin.source == "api"
 
 
-async def test_an_api_that_is_ill_no_more_is_waited_for(tmp_path: Path) -> None:
-    stand = Stand(tmp_path, budget_s=2.0)
-    stand.api.failing = PersonaUnavailable(reason="connect")
-    for _ in range(3):
+@pytest.mark.parametrize("answer", [PersonaNotFound(), PersonaInvalid(reason="not_json")])
+async def test_an_api_that_answers_is_asked_on_whatever_it_says(
+    stand: Stand, answer: PersonaError
+) -> None:
+    stand.api.failing = answer
+    for _ in range(3 * Limits().in_a_row):
+        stand.pass_by(31)
         await stand.find()
-    short = stand.lookup._patience_s()
 
-    stand.pass_by(10)
+    assert stand.lookup.breaker_state == "closed"
 
-    assert short == pytest.approx(0.3)
-    assert stand.lookup._patience_s() == pytest.approx(1.8)
+
+async def test_a_copy_speaks_while_the_api_is_left_alone(tmp_path: Path) -> None:
+    stand = Stand(tmp_path)
+    stand.lookup = stand.another(breaker=Breaker(clock=stand.clock, limits=Limits(open_s=1000)))
+    await stand.lookup.find(NUMBERS[1])
+    await broken_down(stand)
+    stand.pass_by(700)
+
+    found = await stand.lookup.find(NUMBERS[1])
+
+    assert (found.origin.source, stand.api.asked) == ("stale", [])
     await stand.lookup.aclose()
+
+
+# ---- how old a copy may be ------------------------------------------------------------------
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("own", "everyones", "in_memory_s", "on_disk_s"),
+    [
+        pytest.param(None, math.inf, DAY, 10 * DAY, id="no limit but the day in memory"),
+        pytest.param(5000, math.inf, 5000, 5000, id="the document's"),
+        pytest.param(None, 5000, 5000, 5000, id="the router's"),
+        pytest.param(7000, 5000, 5000, 5000, id="the router's is stricter"),
+        pytest.param(5000, 7000, 5000, 5000, id="the document's is stricter"),
+        pytest.param(10 * DAY, math.inf, DAY, DAY, id="a document can allow itself a day"),
+    ],
+)
+async def test_a_copy_older_than_it_may_be_does_not_speak(
+    tmp_path: Path, own: float | None, everyones: float, in_memory_s: float, on_disk_s: float
+) -> None:
+    stand = Stand(tmp_path, max_stale_s=everyones)
+    stand.api.fields = {} if own is None else {"max_stale_s": own}
+    await stand.find()
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    stand.api.failing = PersonaUnavailable(reason="connect")
+
+    stand.pass_by(in_memory_s - 1)
+    last_in_memory = await stand.find()
+    stand.pass_by(on_disk_s - in_memory_s)
+    last_on_disk = await stand.another(max_stale_s=everyones).find(DIALED)
+    stand.pass_by(1 if on_disk_s < 10 * DAY else 0)
+    after = await stand.find()
+
+    assert last_in_memory.origin.source == "stale"
+    assert last_on_disk.origin.source == "last_known_good"
+    if on_disk_s < 10 * DAY:
+        assert after.origin.source == "house"
+        assert ("last_known_good", "too_old") in trail(after)
+    await stand.lookup.aclose()
+
+
+async def test_a_document_that_may_not_be_stale_at_all_is_asked_for_each_time(
+    stand: Stand,
+) -> None:
+    stand.api.fields = {"max_stale_s": 0}
+
+    sources = [(await stand.find()).origin.source for _ in range(3)]
+
+    assert sources == ["api"] * 3
+    assert len(stand.api.asked) == 3
+
+
+# ---- purge ----------------------------------------------------------------------------------
+
+
+async def test_a_purged_number_is_asked_for_again_in_every_notation(stand: Stand) -> None:
+    national = read_dialed("3125550100", "US")
+    for dialed in (DIALED, national, NUMBERS[1]):
+        await stand.lookup.find(dialed)
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    stand.api.asked.clear()
+    stand.api.revision = 1
+
+    told = await stand.lookup.purge(NUMBER)
+
+    assert told is None  # there is nobody else
+    assert len(list(stand.disk.iterdir())) == 1
+    for dialed in (DIALED, national):
+        found = await stand.lookup.find(dialed)
+        assert found.persona == persona("+13125550100", revision=1)
+    await stand.lookup.find(NUMBERS[1])
+    assert [asked for asked, _ in stand.api.asked] == ["+13125550100"] * 2
+
+
+async def test_all_numbers_can_be_purged(stand: Stand) -> None:
+    for dialed in NUMBERS:
+        await stand.lookup.find(dialed)
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    stand.api.failing = PersonaUnavailable(reason="connect")
+
+    await stand.lookup.purge(None)
+
+    assert list(stand.disk.iterdir()) == []
+    assert {(await stand.lookup.find(dialed)).origin.source for dialed in NUMBERS} == {"house"}
+
+
+async def test_an_answer_that_was_asked_for_before_a_purge_is_not_used(stand: Stand) -> None:
+    stand.api.held = asyncio.Event()
+    ringing = asyncio.create_task(stand.find())
+    await until(lambda: len(stand.api.asked) == 1)
+    before, stand.api.held = stand.api.held, asyncio.Event()
+
+    stand.api.revision = 1
+    await stand.lookup.purge(NUMBER)
+    before.set()
+    await until(lambda: len(stand.api.asked) == 2)
+    stand.api.held.set()
+
+    assert (await ringing).persona == persona("+13125550100", revision=1)
+    assert (await stand.find()).persona == persona("+13125550100", revision=1)
+
+
+# ---- warm-up --------------------------------------------------------------------------------
+
+
+async def test_known_numbers_are_looked_up_at_start_as_they_were_dialed(stand: Stand) -> None:
+    national = read_dialed("3125550101", "US")
+    await stand.find()
+    await stand.lookup.find(national)
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    stand.file("+13125550102.yaml", "personality: file\n")
+    stand.file("13125550103.json", '{"personality": "file"}')
+    stand.file("hotel.yaml", "personality: no number\n")
+    stand.file("house.yaml", "personality: [broken\n")
+    stand.api.asked.clear()
+    restarted = stand.another()
+
+    with capture_logs() as logs:
+        restarted.start(warm_up=100, region="US")
+        await until(lambda: any(entry["event"] == "personas.warmed" for entry in logs))
+
+    assert sorted(asked for asked, _ in stand.api.asked) == [
+        f"+1312555010{digit}" for digit in range(4)
+    ]
+    for dialed in (DIALED, national, *NUMBERS[2:]):
+        assert (await restarted.find(dialed)).steps == (Step("cache", "fresh", 0.0),)
+    assert logs[-1]["numbers"] == 4
+
+
+async def test_a_warm_up_is_bounded_and_delays_no_call(stand: Stand) -> None:
+    for digit in range(10):
+        stand.file(f"+131255501{digit:02}.yaml", "personality: file\n")
+    stand.api.held = slow = asyncio.Event()
+    stand.lookup.start(warm_up=6)
+    await until(lambda: len(stand.api.asked) == WARM_UP_AT_ONCE)
+    stand.api.held = None
+    started = time.perf_counter()
+
+    found = await stand.lookup.find(read_dialed("+13125550142", "US"))
+
+    assert time.perf_counter() - started < 0.5
+    assert found.origin.source == "api"
+    slow.set()
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    assert len(stand.api.asked) == 6 + 1
+
+
+async def test_a_warm_up_does_not_press_on_an_api_that_is_down(stand: Stand) -> None:
+    for digit in range(50):
+        stand.file(f"+131255501{digit:02}.yaml", "personality: file\n")
+    stand.api.failing = PersonaUnavailable(reason="connect")
+
+    with capture_logs() as logs:
+        stand.lookup.start(warm_up=100)
+        await until(lambda: logs[-1:] != [] and logs[-1]["event"] == "personas.warmed")
+
+    assert len(stand.api.asked) <= Limits().in_a_row + WARM_UP_AT_ONCE
+
+
+async def test_without_an_api_a_warm_up_reads_the_files(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, source=None, last_known_good=None)
+    stand.file("+13125550100.yaml", "personality: [broken\n")
+
+    with capture_logs() as logs:
+        stand.lookup.start(warm_up=100)
+        await until(lambda: logs[-1:] != [] and logs[-1]["event"] == "personas.warmed")
+
+    assert logs[0]["event"] == "persona_file.refused"
+    await stand.lookup.aclose()
+
+
+async def test_closing_ends_the_warm_up(stand: Stand) -> None:
+    await stand.find()
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    stand.api.held = asyncio.Event()
+    restarted = stand.another()
+    restarted.start(warm_up=100)
+    await until(lambda: len(stand.api.asked) == 2)
+
+    await restarted.aclose()
+
+    assert len(asyncio.all_tasks()) == 1
 
 
 class Broken:
@@ -630,6 +855,7 @@ async def _live_through(acts: list[Act], *, budget_s: float, side_by_side: bool)
                     await asyncio.sleep(0)
                 else:
                     await call
+                    await asyncio.gather(*lookup._writes)  # a disk takes the time it takes
                 if behaviour == "right":
                     api.release.set()
                     api.release = asyncio.Event()

@@ -238,6 +238,12 @@ async def test_ready_asks_the_database_and_livekit(running: Running) -> None:
     assert answer.json()["checks"] == {"database": {"ok": True}, "livekit": {"ok": True}}
 
 
+async def test_ready_tells_of_the_persona_api_and_redis(running: Running) -> None:
+    answer = await running.client.get("/readyz")
+
+    assert answer.json()["personas"] == {"breaker": "closed", "redis": "off"}
+
+
 async def test_unready_says_what_to_do(running: Running) -> None:
     running.livekit.hang.add("ListRooms")
 
@@ -359,6 +365,8 @@ async def test_metrics_count_deliveries_without_a_number_in_any_label(running: R
     assert 'persona_router_deliveries_refused_total{reason="no_token"} 1.0' in page
     assert 'persona_router_events_total{event="other"} 1.0' in page
     assert 'persona_router_lookups_total{source="house"} 1.0' in page
+    assert 'persona_router_persona_breaker{state="closed"} 1.0' in page
+    assert 'persona_router_persona_breaker{state="open"} 0.0' in page
     assert 'persona_router_stage_seconds_count{stage="dispatch"} 1.0' in page
     assert DID[1:] not in page
 

@@ -117,19 +117,21 @@ async def test_questions_have_a_deadline_and_one_kind_of_error(server: FakeLiveK
         with pytest.raises(LiveKitUnavailable, match="timeout"):
             await livekit.ping()
         with pytest.raises(LiveKitUnavailable, match="not_reached"):
-            await livekit.agents_in("call-1")
+            await livekit.participants("call-1")
         with pytest.raises(LiveKitUnavailable, match="internal"):
             await livekit.dispatch_rules()
 
 
-async def test_agents_are_told_from_callers(server: FakeLiveKit) -> None:
+async def test_participants_are_listed_with_their_kind(server: FakeLiveKit) -> None:
     kinds = {"agent-1": ParticipantInfo.Kind.AGENT, "sip_1": ParticipantInfo.Kind.SIP}
     people = [ParticipantInfo(identity=name, kind=kind) for name, kind in kinds.items()]
     listed = ListParticipantsResponse(participants=people)
     server.answers["ListParticipants"] = (200, listed.SerializeToString())
 
     async with connected(server.url) as livekit:
-        assert await livekit.agents_in("call-1") == ["agent-1"]
+        there = await livekit.participants("call-1")
+
+    assert {one.identity: one.kind for one in there} == {"agent-1": "AGENT", "sip_1": "SIP"}
 
 
 async def test_trunks_are_listed_with_their_numbers(server: FakeLiveKit) -> None:

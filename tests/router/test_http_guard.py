@@ -99,9 +99,9 @@ class Server:
     def cut(self) -> dict[str, int]:
         return {
             sample.labels["reason"]: int(sample.value)
-            for family in self.metrics.connections_cut.collect()
+            for family in self.metrics.registry.collect()
             for sample in family.samples
-            if sample.name.endswith("_total")
+            if sample.name == "persona_router_connections_cut_total"
         }
 
 
@@ -125,8 +125,8 @@ async def serving(
         metrics = Metrics()
         served_as = options(settings, metrics)
         if limits is not None:
-            count = metrics.connections_cut.labels
-            served_as["http"] = guarded(limits, lambda reason: count(reason).inc())
+            cut = metrics.connections_cut
+            served_as["http"] = guarded(limits, lambda reason: cut[reason].inc())
         config = uvicorn.Config(build_app(settings, metrics=metrics, **app), **served_as)
         server = Server(Uvicorn(config), metrics)
         running = asyncio.create_task(server.uvicorn._serve())

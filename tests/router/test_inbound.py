@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from router.demo.deliveries import joined
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.inbound import AGAIN, InboundCalls
 from router.metrics import Metrics
-from router.records.claims import Claims
+from router.records.claims import Claims, SpareClaims
 from router.routing import Event, NumberingPlan
 from router.trunks import Trunks
 from tests.fakes import FakeDispatcher, FakeTrunk, FakeTrunkDirectory
@@ -53,6 +53,7 @@ class Bench:
                 clock=lambda: self.now,
                 new_id=lambda: f"call-{next(self.ids)}",
             ),
+            spare=SpareClaims(lambda: f"spare-{next(self.ids)}"),
             personas=self.lookup,
             dispatcher=self.dispatcher,
             metrics=self.metrics,
@@ -239,22 +240,37 @@ async def test_a_router_that_died_before_the_dispatch_is_followed_by_another(ben
     assert bench.dispatcher.sent[0].attributes["persona.attempt"] == "2"
 
 
-async def test_a_database_that_is_away_is_our_fault_and_to_come_again(tmp_path: Path) -> None:
+async def test_while_the_database_is_away_calls_are_answered_all_the_same(tmp_path: Path) -> None:
     broken = Bench(Store(f"sqlite:///{tmp_path}"))  # a folder
+    router, event = broken.router(), ringing()
 
-    outcome = await broken.router().take(ringing())
+    outcomes = [await router.take(event) for _ in range(3)]
 
-    assert outcome.verdict == "failed"
-    assert outcome.verdict in AGAIN
-    assert broken.dispatcher.sent == []
+    assert [outcome.verdict for outcome in outcomes] == ["dispatched", "duplicate", "duplicate"]
+    assert len(broken.dispatcher.sent) == 1
+    await broken.store.aclose()
+
+
+async def test_while_the_database_is_away_a_refused_dispatch_can_be_repeated(
+    tmp_path: Path,
+) -> None:
+    broken = Bench(Store(f"sqlite:///{tmp_path}"))
+    router, event = broken.router(), ringing()
+    broken.dispatcher.failing = DispatchRefused("not_reached")
+    first = await router.take(event)
+    broken.dispatcher.failing = None
+
+    second = await router.take(event)
+
+    assert (first.verdict, second.verdict) == ("failed", "dispatched")
     await broken.store.aclose()
 
 
 class ForgetfulClaims(Claims):
     """A claim table whose database goes away between the claim and the record of the dispatch."""
 
-    async def dispatched(self, *_: Any, **__: Any) -> None:
-        raise StoreUnavailable("timeout")
+    def dispatched(self, *_: Any, failed: Callable[[StoreUnavailable], None], **__: Any) -> None:
+        failed(StoreUnavailable("timeout"))
 
 
 async def test_a_dispatch_that_cannot_be_recorded_has_been_done_all_the_same(bench: Bench) -> None:
@@ -265,6 +281,7 @@ async def test_a_dispatch_that_cannot_be_recorded_has_been_done_all_the_same(ben
     router = InboundCalls(
         trunks=whole.trunks,
         claims=claims,
+        spare=whole.spare,
         personas=bench.lookup,
         dispatcher=bench.dispatcher,
         metrics=bench.metrics,

@@ -1,5 +1,6 @@
 """The environment: what is refused, in which words, and that no value is ever shown."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,26 @@ def test_secrets_are_hidden_and_every_value_says_where_it_came_from(
     assert (origins["PORT"], origins["HOST"]) == (".env.local", ".env")
     assert origins["LOG_LEVEL"] == "default"
     assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "redis://127.0.0.1:6379/0", "rediss://:pw@r.example", "unix:///run/redis.sock"]
+)
+def test_an_address_of_redis_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert load(monkeypatch, REDIS_URL=url).redis_url.get_secret_value() == url
+
+
+def test_another_address_is_no_redis_and_its_password_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = problems(monkeypatch, REDIS_URL="http://:hunter2@r.example")
+
+    assert "REDIS_URL" in said
+    assert "redis://" in said
+    assert "hunter2" not in said
+
+
+def test_redis_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+
+    assert "persona-router[redis]" in problems(monkeypatch, REDIS_URL="redis://127.0.0.1")

@@ -12,12 +12,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+from redis import Redis
 from typer.main import get_command
 
 from personas.model import Persona
 from router.cli import app, run
 from router.errors import DeliveryRefused
 from router.events import verify
+from tests.redis_server import RedisServer
 from tests.router.cli.conftest import SECRET
 
 NUMBER = "8655701159"
@@ -270,6 +272,133 @@ def test_lint_names_the_field_and_the_fix_and_ends_with_6(
     assert "welcome_message" in said.out
     assert "not.yaml" in said.out
     assert "2 of 3 personas" in said.err
+
+
+class PurgeEndpoint(Receiver):
+    """A router that takes purges, and answers as a test says."""
+
+    answer: tuple[int, dict[str, str]] = (200, {"purged": "number", "others": "none"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                endpoint.got.append((self.path, body))
+                status, said = endpoint.answer
+                content = json.dumps(said).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self.server.RequestHandlerClass = Handler
+
+
+@pytest.fixture
+def endpoint() -> Iterator[PurgeEndpoint]:
+    endpoint = PurgeEndpoint()
+    thread = threading.Thread(target=endpoint.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield endpoint
+    endpoint.server.shutdown()
+    thread.join()
+    endpoint.server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"), [((NUMBER,), {"number": NUMBER}), (("--all",), {"all": True})]
+)
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ("none", "purged\n"),
+        ("told", "purged, on every router\n"),
+        ("later", "purged there; the other routers will hear of it when Redis is back\n"),
+    ],
+)
+def test_a_purge_goes_to_the_router_that_is_named(
+    capsys: pytest.CaptureFixture[str],
+    endpoint: PurgeEndpoint,
+    *,
+    arguments: tuple[str, ...],
+    sent: dict[str, Any],
+    others: str,
+    said: str,
+) -> None:
+    endpoint.answer = (200, {"purged": "number", "others": others})
+
+    text = output(capsys, "personas", "purge", *arguments, "--to", endpoint.url + "/")
+
+    assert text == said
+    assert [(path, json.loads(body)) for path, body in endpoint.got] == [
+        ("/api/personas/purge", sent)
+    ]
+
+
+def test_a_purge_that_is_refused_ends_with_6_and_the_fix(
+    capsys: pytest.CaptureFixture[str], endpoint: PurgeEndpoint
+) -> None:
+    endpoint.answer = (403, {"code": "purge_not_allowed", "fix": "listen elsewhere"})
+
+    said = problem(capsys, "personas", "purge", "--all", "--to", endpoint.url, status=6)
+
+    assert "purge_not_allowed; listen elsewhere" in said
+
+
+def test_a_purge_without_a_router_ends_with_5(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "9")
+
+    said = problem(capsys, "personas", "purge", NUMBER, status=5)
+
+    assert "http://127.0.0.1:9/api/personas/purge" in said
+
+
+@pytest.mark.parametrize("arguments", [[], [NUMBER, "--all"]])
+def test_a_purge_of_nothing_or_of_too_much_ends_with_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert "--all" in problem(capsys, "personas", "purge", *arguments, status=2)
+
+
+@pytest.mark.redis
+def test_with_redis_a_purge_needs_no_router(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, redis: RedisServer
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis.url)
+    monkeypatch.setenv("PERSONA_API_BASE", "http://127.0.0.1:9/personas")
+
+    text = output(capsys, "personas", "purge", NUMBER)
+
+    with Redis.from_url(redis.url, protocol=2) as client:
+        [stream] = client.keys("*purges")
+        [(_, entry)] = client.xrange(stream)
+    assert entry[b"number"] == b"+18655701159"
+    assert "every router" in text
+
+
+def test_a_redis_that_is_away_ends_with_5(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
+    monkeypatch.setenv("PERSONA_API_BASE", "http://127.0.0.1:9/personas")
+
+    assert "REDIS_URL" in problem(capsys, "personas", "purge", "--all", status=5)
+
+
+def test_a_number_that_is_none_is_not_purged(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
+
+    assert "DEFAULT_REGION" in problem(capsys, "personas", "purge", "abc", status=2)
 
 
 @pytest.mark.parametrize("command", ["personas", "contract"])

@@ -10,19 +10,11 @@ import sqlalchemy as sa
 
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
-from router.records.claims import Claim, Claims, Held, Settled, Taken
+from router.records.claims import KEPT_S, Claim, Claims, Held, Settled, Taken
+from router.recovery import Watched
+from tests.fakes_personas import FakeClock
 
 LEASE_S = 6.0
-
-
-class Clock:
-    """Unix seconds that stand still until a test moves them."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -33,12 +25,12 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def routers(store: Store, clock: Clock) -> list[Claims]:
+def routers(store: Store, clock: FakeClock) -> list[Claims]:
     """Three replicas on one database."""
     ids = itertools.count(1)
     return [
@@ -58,9 +50,16 @@ async def take(claims: Claims, room: str = "RM_1", sip_call: str | None = "SCL_1
 
 
 async def settle(claims: Claims, claim: Claim) -> None:
-    await claims.dispatched(
-        claim, dispatch_id="AD_1", persona_source="api", persona_version="sha256:0"
+    failures: list[StoreUnavailable] = []
+    claims.dispatched(
+        claim,
+        dispatch_id="AD_1",
+        persona_source="api",
+        persona_version="sha256:0",
+        failed=failures.append,
     )
+    await claims._store.flush()
+    assert failures == []
 
 
 async def test_the_first_to_take_a_call_has_it(routers: list[Claims]) -> None:
@@ -70,7 +69,9 @@ async def test_the_first_to_take_a_call_has_it(routers: list[Claims]) -> None:
     assert taken.attempt == 1
 
 
-async def test_while_it_is_claimed_nobody_else_gets_it(routers: list[Claims], clock: Clock) -> None:
+async def test_while_it_is_claimed_nobody_else_gets_it(
+    routers: list[Claims], clock: FakeClock
+) -> None:
     await take(routers[0])
     clock.now += 2
 
@@ -97,7 +98,9 @@ async def test_calls_without_a_sip_call_id_are_told_apart_by_room(routers: list[
     assert all(isinstance(one, Claim) for one in taken)
 
 
-async def test_a_dispatched_call_is_settled_for_ever(routers: list[Claims], clock: Clock) -> None:
+async def test_a_dispatched_call_is_settled_for_ever(
+    routers: list[Claims], clock: FakeClock
+) -> None:
     claim = await take(routers[0])
     assert isinstance(claim, Claim)
     await settle(routers[0], claim)
@@ -107,7 +110,7 @@ async def test_a_dispatched_call_is_settled_for_ever(routers: list[Claims], cloc
 
 
 async def test_an_unknown_dispatch_is_not_repeated_by_a_delivery(
-    routers: list[Claims], clock: Clock
+    routers: list[Claims], clock: FakeClock
 ) -> None:
     claim = await take(routers[0])
     assert isinstance(claim, Claim)
@@ -128,7 +131,7 @@ async def test_a_released_call_may_be_taken_at_once_as_the_next_attempt(
 
 
 async def test_a_dead_routers_claim_is_taken_over_when_its_lease_ends(
-    routers: list[Claims], clock: Clock
+    routers: list[Claims], clock: FakeClock
 ) -> None:
     claim = await take(routers[0])
     assert isinstance(claim, Claim)
@@ -139,7 +142,7 @@ async def test_a_dead_routers_claim_is_taken_over_when_its_lease_ends(
 
 
 async def test_a_router_that_comes_back_late_changes_nothing(
-    routers: list[Claims], clock: Clock
+    routers: list[Claims], clock: FakeClock
 ) -> None:
     old = await take(routers[0])
     assert isinstance(old, Claim)
@@ -162,7 +165,7 @@ async def test_of_many_at_the_same_moment_one_gets_the_call(routers: list[Claims
 
 
 async def test_of_many_at_the_same_moment_one_takes_over(
-    routers: list[Claims], clock: Clock
+    routers: list[Claims], clock: FakeClock
 ) -> None:
     await take(routers[0])
     clock.now += LEASE_S
@@ -207,10 +210,79 @@ async def test_replicas_that_start_together_may_all_upgrade(store_url: str) -> N
 
 async def test_a_database_that_cannot_be_opened_is_one_error_of_ours(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}")  # a folder, not a file
-    claims = Claims(store, owner="r", lease_s=LEASE_S, clock=Clock(), new_id=lambda: "c")
+    claims = Claims(store, owner="r", lease_s=LEASE_S, clock=FakeClock(), new_id=lambda: "c")
 
     with pytest.raises(StoreUnavailable):
         await store.open()
     with pytest.raises(StoreUnavailable):
         await take(claims)
     await store.aclose()
+
+
+# ---- what the watch does --------------------------------------------------------------------
+
+
+async def watched(claims: Claims) -> Watched:
+    [call] = await claims.watched()
+    return call
+
+
+async def test_the_watch_sees_each_call_that_has_not_ended(
+    routers: list[Claims], clock: FakeClock
+) -> None:
+    await take(routers[0])
+
+    call = await watched(routers[1])
+
+    assert (call.room_sid, call.room, call.state) == ("RM_1", "call-RM_1", "claimed")
+    assert (call.attempt, call.failures) == (1, 0)
+    assert (call.lease_until, call.updated_at) == (clock.now + LEASE_S, clock.now)
+    await routers[1].ended(call, "the room is gone")
+    assert await routers[1].watched() == []
+
+
+async def test_of_two_that_send_the_next_attempt_one_may(routers: list[Claims]) -> None:
+    await take(routers[0])
+    call = await watched(routers[0])
+
+    claims = await asyncio.gather(*(router.next_attempt(call, failures=1) for router in routers))
+
+    assert [claim for claim in claims if claim] == [Claim(call.call_id, 2)]
+    again = await watched(routers[0])
+    assert (again.state, again.attempt, again.failures) == ("claimed", 2, 1)
+
+
+async def test_an_answered_call_starts_to_count_failures_anew(routers: list[Claims]) -> None:
+    await take(routers[0])
+    await routers[0].next_attempt(await watched(routers[0]), failures=3)
+
+    await routers[0].answered(await watched(routers[0]))
+
+    call = await watched(routers[0])
+    assert (call.state, call.failures) == ("answered", 0)
+    assert await take(routers[1]) == Settled(call.call_id, "answered")
+
+
+async def test_a_call_that_has_ended_stays_so(routers: list[Claims]) -> None:
+    await take(routers[0])
+    call = await watched(routers[0])
+    await routers[0].ended(call, "the caller is gone")
+
+    await routers[1].answered(call)
+
+    assert await routers[1].next_attempt(call, failures=0) is None
+    assert await take(routers[1]) == Settled(call.call_id, "ended")
+
+
+async def test_the_claim_of_a_call_that_ended_long_ago_is_forgotten(
+    routers: list[Claims], clock: FakeClock
+) -> None:
+    for room in ("RM_1", "RM_2"):
+        await take(routers[0], room, None)
+    for call in await routers[0].watched():
+        if call.room_sid == "RM_1":
+            await routers[0].ended(call, "the room is gone")
+    clock.now += KEPT_S + 1
+
+    assert await routers[0].forget() == 1
+    assert isinstance(await take(routers[0], "RM_1", None), Claim)

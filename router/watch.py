@@ -1,0 +1,259 @@
+"""See to it that every call is answered: look at the rooms, and mend what is not well.
+
+One replica sweeps at a time, under a lease. It compares LiveKit's rooms with the claims: finds
+callers whose webhook never came, confirms agents, sends another where none has come or one has
+died, ends the ringing where none will come, and closes rooms that only an agent is in. It holds no
+rules of its own: they are in ``recovery``.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from router.errors import LiveKitUnavailable, StoreUnavailable
+from router.inbound import Again, InboundCalls
+from router.metrics import Metrics
+from router.records.claims import Claims
+from router.records.leases import Lease
+from router.recovery import (
+    Adopt,
+    Confirm,
+    EndRoom,
+    GiveUp,
+    Limits,
+    Redispatch,
+    Seen,
+    Wait,
+    Watched,
+    Well,
+    assess,
+    look_at,
+)
+from router.routing import Event, Participant
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 1.0
+JITTER = 0.2  # of it, either way
+WELL_EVERY_S = 2.0  # how often a call that is well is looked at
+OTHER_EVERY_S = 5.0  # and a room that is no call
+OTHER_AFTER_S = 10.0  # from when on a room without a caller is taken for no call
+AT_ONCE = 16  # questions to LiveKit at the same time
+FORGET_EVERY_S = 600.0
+VANISHED_AFTER_S = 5.0  # a claim whose room is not listed: it may be a moment old
+
+
+class Rooms(Protocol):
+    """What the watch needs of LiveKit; all of it raises LiveKitUnavailable."""
+
+    async def rooms(self) -> Mapping[str, str]:
+        """Return every room, sid → name."""
+        ...
+
+    async def participants(self, room: str) -> Sequence[Participant]:
+        """Return who is in a room."""
+        ...
+
+    async def remove(self, room: str, identity: str) -> None:
+        """Take a participant out."""
+        ...
+
+    async def withdraw(self, room: str) -> int:
+        """Delete the dispatches in a room."""
+        ...
+
+    async def end(self, room: str) -> None:
+        """Delete a room."""
+        ...
+
+
+@dataclass(slots=True)
+class _Room:
+    sid: str
+    name: str
+    seen: Seen | None = None
+    look_at: float = 0.0  # monotonic
+    busy: bool = False
+
+
+@dataclass(kw_only=True, slots=True)
+class Watch:
+    """Sweeps over the rooms. *clock* gives Unix seconds, *monotonic* seconds that never jump."""
+
+    livekit: Rooms
+    claims: Claims
+    lease: Lease
+    inbound: InboundCalls
+    metrics: Metrics
+    limits: Limits
+    fallback_agent: str | None = None
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    _rooms: dict[str, _Room] = field(default_factory=dict)
+    mending: set[asyncio.Task[None]] = field(default_factory=set)  # what a sweep has begun
+    _forgot_at: float = 0.0
+
+    async def run(self) -> None:
+        """Sweep until cancelled; then let another replica sweep."""
+        try:
+            while True:
+                started = self.monotonic()
+                await self.turn()
+                spread = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311  # so that replicas differ
+                await asyncio.sleep(max(0.0, EVERY_S * spread - (self.monotonic() - started)))
+        finally:
+            for task in self.mending:
+                task.cancel()
+            with contextlib.suppress(StoreUnavailable):
+                await self.lease.give_up()
+
+    async def turn(self) -> None:
+        """Sweep if it is this replica's turn. Never raises."""
+        try:
+            if await self.lease.hold():
+                with self.metrics.sweeps.time():
+                    await self.sweep()
+            else:
+                self._rooms.clear()  # another replica sees more than this one remembers
+        except (StoreUnavailable, LiveKitUnavailable) as exc:
+            self.metrics.recoveries["sweep_failed"].inc()
+            log.error("sweep.failed", kind=type(exc).__name__, reason=exc.reason)
+        except Exception:  # the next sweep may do better; without one nobody would be found
+            self.metrics.recoveries["sweep_failed"].inc()
+            log.exception("sweep.crashed")
+
+    async def sweep(self) -> None:
+        """Look once at every room that is due.
+
+        Raises:
+            StoreUnavailable: the claims could not be read.
+            LiveKitUnavailable: the rooms could not be listed.
+        """
+        rooms = await self.livekit.rooms()
+        calls = {call.room_sid: call for call in await self.claims.watched()}
+        at = self.monotonic()
+        self._rooms = {sid: self._rooms.get(sid) or _Room(sid, name) for sid, name in rooms.items()}
+        limit = asyncio.Semaphore(AT_ONCE)
+        due = [room for room in self._rooms.values() if room.look_at <= at and not room.busy]
+        await asyncio.gather(*(self._look(room, calls.get(room.sid), limit) for room in due))
+        for sid, call in calls.items():
+            if sid not in rooms and self.clock() - call.updated_at > VANISHED_AFTER_S:
+                await self.claims.ended(call, "the room is gone")
+                log.info("call.vanished", call_id=call.call_id)
+        if at - self._forgot_at > FORGET_EVERY_S:
+            self._forgot_at = at
+            await self.claims.forget()
+
+    async def _look(self, room: _Room, call: Watched | None, limit: asyncio.Semaphore) -> None:
+        async with limit:
+            try:
+                participants = await self.livekit.participants(room.name)
+            except LiveKitUnavailable as exc:
+                if exc.reason != "not_found":  # it has closed in the meantime
+                    log.warning("room.not_seen", reason=exc.reason)
+                return
+        at = self.monotonic()
+        look = look_at(participants, room.seen, at=at, now=self.clock())
+        room.seen = look.seen
+        has_fallback = self.fallback_agent is not None
+        action = assess(look, call, self.limits, has_fallback=has_fallback)
+        match action:
+            case Wait():
+                room.look_at = at
+            case Well() if call is None:
+                young = at - look.seen.first_at < OTHER_AFTER_S
+                room.look_at = at if young else at + OTHER_EVERY_S
+            case Well():
+                room.look_at = at + WELL_EVERY_S
+            case Confirm(call=call):
+                await self.claims.answered(call)
+                self.metrics.recoveries["confirmed"].inc()
+                log.info("call.answered", call_id=call.call_id, attempt=call.attempt)
+            case _:
+                self._mend(room, self._act(room, action))
+
+    def _mend(self, room: _Room, work: Awaitable[None]) -> None:
+        """Work on one room without keeping the sweep, and the other rooms, waiting."""
+
+        async def mend() -> None:
+            try:
+                await work
+            except (StoreUnavailable, LiveKitUnavailable) as exc:
+                log.error("room.not_mended", kind=type(exc).__name__, reason=exc.reason)
+            except Exception:  # one room's trouble is not the others'
+                log.exception("room.mending_crashed")
+            finally:
+                room.busy = False
+
+        room.busy = True
+        task = asyncio.create_task(mend())
+        self.mending.add(task)
+        task.add_done_callback(self.mending.discard)
+
+    async def _act(self, room: _Room, action: Adopt | Redispatch | GiveUp | EndRoom) -> None:
+        match action:
+            case Adopt(caller=caller):
+                self._alert("adopted", "no webhook has come for a caller", None)
+                outcome = await self.inbound.take(_joined(room, caller))
+                log.warning("call.adopted", verdict=outcome.verdict, because=outcome.because)
+            case Redispatch():
+                await self._again(room, action)
+            case GiveUp(call=call, caller=caller, because=because):
+                self._alert("given_up", because, call)
+                await self.livekit.remove(room.name, caller.identity)
+                await self.claims.ended(call, because)
+            case EndRoom(call=call, because=because):
+                self.metrics.recoveries["room_ended"].inc()
+                log.info("room.ended", call_id=call.call_id, because=because)
+                await self.livekit.end(room.name)
+                await self.claims.ended(call, because)
+
+    async def _again(self, room: _Room, action: Redispatch) -> None:
+        call = action.call
+        failures = 0 if action.resume else call.failures + 1
+        claim = await self.claims.next_attempt(call, failures=failures)
+        if claim is None:
+            return  # somebody else has seen it too
+        self._alert("resumed" if action.resume else "dispatched_again", action.because, call)
+        await self._clear(room, action.remove)
+        if room.seen is not None:  # what was seen of the last agent says nothing about the next
+            room.seen = Seen(first_at=room.seen.first_at)
+        again = Again(self.fallback_agent if action.fallback else None, action.resume)
+        await self.inbound.dispatch_again(_joined(room, action.caller), claim, again)
+
+    async def _clear(self, room: _Room, zombies: Sequence[str]) -> None:
+        """Take away what an earlier attempt left; failing at it must not keep the next away."""
+        try:
+            await self.livekit.withdraw(room.name)
+            for identity in zombies:
+                await self.livekit.remove(room.name, identity)
+        except LiveKitUnavailable as exc:
+            log.warning("room.not_cleared", reason=exc.reason)
+
+    def _alert(self, action: str, because: str, call: Watched | None) -> None:
+        self.metrics.recoveries[action].inc()
+        log.error(
+            "alert.raised",
+            action=action,
+            because=because,
+            call_id=call.call_id if call else None,
+            attempt=call.attempt if call else None,
+        )
+
+
+def _joined(room: _Room, caller: Participant) -> Event:
+    """Make the event that LiveKit would have sent of this caller."""
+    return Event(
+        event_id="",
+        name="participant_joined",
+        created_at=0.0,
+        room=room.name,
+        room_sid=room.sid,
+        participant=caller,
+    )
