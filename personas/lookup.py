@@ -51,8 +51,8 @@ API_SHARE: Final = 0.9  # of the budget; the rest is for the disk
 FETCH_CAP: Final = 2.0  # budgets; how long a fetch that nobody waits for may go on
 PROBE_SHARE: Final = 0.15  # of the budget, for who asks while nobody knows whether the API is back
 WARM_UP_AT_ONCE: Final = 4
-#: Numbers in memory: 16 MiB where a persona is a kilobyte. A copy answers by itself for ten minutes,
-#: so this is enough for six calls a second that are all to different numbers.
+#: Numbers in memory: 16 MiB where a persona is a kilobyte. A copy answers by itself for ten
+#: minutes, so this is enough for six calls a second that are all to different numbers.
 MAX_ENTRIES: Final = 4_000
 CACHE_BYTES: Final = 8 * 1024 * 1024
 

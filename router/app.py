@@ -2,8 +2,6 @@
 
 import asyncio
 import ipaddress
-import json
-import math
 import platform
 import socket
 import time
@@ -20,17 +18,31 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 import personas
 from personas.lookup import PersonaLookup, build_lookup
 from personas.sources.shared import LOCK_S, SharedPersonas
+from router.answers import (
+    BY_STATUS,
+    DONE,
+    ONLY_POST,
+    SHED,
+    Answered,
+    again,
+    problem,
+)
+from router.bodies import BODY_S, Bodies
+from router.checkups import Checkups
 from router.db import Store
 from router.dispatch import LiveKit
+from router.doctor import Doctor, refusals_of
 from router.errors import DeliveryRefused, LiveKitUnavailable, PurgeRefused, StoreUnavailable
 from router.events import MAX_BODY_BYTES, verify
+from router.findings import Refusals
 from router.inbound import AGAIN, InboundCalls, Outcome
 from router.metrics import Metrics
+from router.overload import Gate
 from router.purge import check_allowed, read_purge
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Decided, Delivered, Journal
@@ -63,6 +75,9 @@ class Services:
     inbound: InboundCalls
     journal: Journal
     watch: Watch
+    bodies: Bodies
+    gate: Gate
+    checkups: Checkups
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -74,10 +89,16 @@ class State(TypedDict):
 
 @asynccontextmanager
 async def open_services(
-    settings: RouterSettings, clock: Callable[[], float] = time.time
+    settings: RouterSettings,
+    clock: Callable[[], float] = time.time,
+    *,
+    metrics: Metrics | None = None,
+    body_s: float = BODY_S,
 ) -> AsyncIterator[Services]:
     """Open all that a router needs, and close it again."""
-    metrics = Metrics()
+    metrics = metrics or Metrics()
+    gate = Gate(settings.max_deliveries)
+    metrics.in_flight.set_function(lambda: gate.in_flight)
     store = Store(settings.store_url())
     try:
         await store.open()
@@ -131,12 +152,31 @@ async def open_services(
                         clock=clock,
                         count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
                     ),
+                    bodies=Bodies(MAX_BODY_BYTES, body_s),
+                    gate=gate,
+                    checkups=_checkups(settings, livekit, lookup, metrics),
                     clock=clock,
                 )
         finally:
             await lookup.aclose()
     finally:
         await store.aclose()
+
+
+def _checkups(
+    settings: RouterSettings, livekit: LiveKit, lookup: PersonaLookup, metrics: Metrics
+) -> Checkups:
+    async def refusals() -> Refusals:
+        return refusals_of(metrics.registry.collect())
+
+    doctor = Doctor(
+        settings=settings,
+        livekit=livekit,
+        personas=lookup,
+        plan=plan_from(settings),
+        refusals=refusals,
+    )
+    return Checkups(doctor.look)
 
 
 def _new_id() -> str:
@@ -198,40 +238,11 @@ def shared_from(settings: RouterSettings) -> SharedPersonas | None:
     )
 
 
-def problem(status: int, title: str, code: str, fix: str = "") -> bytes:
-    """Return an RFC 9457 body."""
-    document = {"type": "about:blank", "title": title, "status": status, "code": code}
-    return json.dumps(document | ({"fix": fix} if fix else {})).encode()
-
-
-def _answer(
-    status: int, body: bytes = b"", headers: Mapping[bytes, bytes] | None = None
-) -> tuple[Message, Message]:
-    kind = b"application/problem+json" if body else b"text/plain"
-    fields = [
-        (b"content-type", kind),
-        (b"content-length", str(len(body)).encode()),
-        *(headers or {}).items(),
-    ]
-    return (
-        {"type": "http.response.start", "status": status, "headers": fields},
-        {"type": "http.response.body", "body": body},
-    )
-
-
-DONE = _answer(200)
-NOT_OURS = _answer(401, problem(401, "Unauthorized", "not_signed_by_livekit"))
-RUBBISH = _answer(400, problem(400, "Bad Request", "signed_rubbish"))
-TOO_LARGE = _answer(413, problem(413, "Content Too Large", "too_large"))
-DELIVER_AGAIN = problem(503, "Service Unavailable", "deliver_again")
-ONLY_POST = _answer(405, problem(405, "Method Not Allowed", "only_post"), {b"allow": b"POST"})
-BY_STATUS = {400: RUBBISH, 401: NOT_OURS, 413: TOO_LARGE}
-
-
 class WebhookEndpoint:
     """`POST /livekit-webhook`, straight on ASGI: every delivery of a room waits for the one before.
 
-    The body is read by counting, so a sender cannot make the router hold more than the limit.
+    The body is read by counting and in time, so a sender can make the router neither hold more than
+    the limit nor wait.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -243,23 +254,27 @@ class WebhookEndpoint:
         for message in answer:
             await send(message)
 
-    async def _take(
-        self, services: Services, scope: Scope, receive: Receive
-    ) -> tuple[Message, Message]:
+    async def _take(self, services: Services, scope: Scope, receive: Receive) -> Answered:
         metrics = services.metrics
         received_at, started = services.clock(), time.perf_counter()
         try:
             authorization = _authorization(scope)
-            body = await _body(receive)
+            body = await services.bodies.read(receive)
             event = verify(authorization, body, services.clock(), services.keys)
         except DeliveryRefused as exc:
             log.warning("delivery.refused", reason=exc.reason, status=exc.status)
             metrics.refused[exc.reason].inc()
+            metrics.refused_at.labels(exc.reason).set(services.clock())
             metrics.deliveries["refused"].inc()
             services.journal.note_refused(received_at, exc)
             return BY_STATUS[exc.status]
         verify_ms = round((time.perf_counter() - started) * 1000, 2)
         metrics.count_event(event.name)
+        gate = services.gate
+        if not gate.enter() and (again_in_s := await gate.wait()):
+            metrics.deliveries["put_off"].inc()
+            return again(again_in_s)
+        began = time.perf_counter()
         try:
             outcome = await services.inbound.take(event)
         except Exception:  # a bug of ours must not lose the call: LiveKit delivers again
@@ -267,18 +282,15 @@ class WebhookEndpoint:
             metrics.deliveries["crashed"].inc()
             because = "a defect of ours; the log has more"
             services.journal.note(Delivered(received_at, 503, "crashed", because, event=event))
-            return _again(1.0)
+            return again(1.0)
+        finally:
+            gate.leave(time.perf_counter() - began)
         metrics.deliveries[outcome.verdict].inc()
-        again = outcome.verdict in AGAIN
+        repeated = outcome.verdict in AGAIN
         services.journal.note(
-            _delivered(event, outcome, 503 if again else 200, received_at, verify_ms)
+            _delivered(event, outcome, 503 if repeated else 200, received_at, verify_ms)
         )
-        return _again(outcome.again_in_s) if again else DONE
-
-
-def _again(in_s: float) -> tuple[Message, Message]:
-    wait_s = max(1, math.ceil(in_s))  # whole seconds; 0 would be repeated within a millisecond
-    return _answer(503, DELIVER_AGAIN, {b"retry-after": str(wait_s).encode()})
+        return again(outcome.again_in_s) if repeated else DONE
 
 
 DECIDED: Mapping[str, Decided] = {"ignored": "ignore", "refused": "refuse"}
@@ -319,19 +331,6 @@ def _authorization(scope: Scope) -> str | None:
     return authorization
 
 
-async def _body(receive: Receive) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise DeliveryRefused("cut_off", status=400)
-        body += cast("bytes", message.get("body", b""))
-        if len(body) > MAX_BODY_BYTES:
-            raise DeliveryRefused("too_large", status=413)
-        if not message.get("more_body"):
-            return body
-
-
 async def health(_request: Request) -> Response:
     """Answer as long as the process runs; no I/O."""
     return JSONResponse({"status": "ok"})
@@ -347,6 +346,7 @@ async def ready(request: Request) -> Response:
         "status": "ready" if well else "unready",
         "checks": checks,
         "personas": _personas(services.lookup),
+        "warnings": services.checkups.shown(),
     }
     return JSONResponse(document, 200 if well else 503)
 
@@ -443,6 +443,7 @@ async def trace(request: Request) -> Response:
 
 WEBHOOK_PATH = "/livekit-webhook"
 WEBHOOK = WebhookEndpoint()
+NEVER_SHED = frozenset({"/health", "/healthz", "/readyz"})  # who asks them would stop us
 ROUTES = [
     Route(WEBHOOK_PATH, WEBHOOK),
     Route("/health", health),
@@ -456,22 +457,41 @@ ROUTES = [
 
 
 class Router(Starlette):
-    """Starlette, past which a webhook delivery goes: its time is ring time."""
+    """Starlette, past which a webhook delivery goes: its time is ring time.
+
+    While there are many of those, all else is refused but the questions whether we are well.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "http" and scope["path"] == WEBHOOK_PATH:
             await WEBHOOK(scope, receive, send)
+        elif scope["type"] == "http" and _shed(scope):
+            for message in SHED:
+                await send(message)
         else:
             await super().__call__(scope, receive, send)
 
 
-def build_app(settings: RouterSettings, clock: Callable[[], float] = time.time) -> Starlette:
+def _shed(scope: Scope) -> bool:
+    if scope["path"] in NEVER_SHED:
+        return False
+    return cast("State", scope["state"])["services"].gate.loaded
+
+
+def build_app(
+    settings: RouterSettings,
+    clock: Callable[[], float] = time.time,
+    *,
+    metrics: Metrics | None = None,
+    body_s: float = BODY_S,
+) -> Starlette:
     """Return the application; its lifespan opens and closes all that it needs."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        async with open_services(settings, clock) as services:
+        opened = open_services(settings, clock, metrics=metrics, body_s=body_s)
+        async with opened as services, services.checkups:
             log.info(
                 "router.started",
                 agent=settings.agent_to_dispatch,

@@ -17,6 +17,7 @@ from livekit import api
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
 from livekit.protocol.models import ParticipantInfo
 from livekit.protocol.room import (
+    CreateRoomRequest,
     DeleteRoomRequest,
     ListParticipantsRequest,
     ListRoomsRequest,
@@ -40,6 +41,7 @@ TOKEN_LEEWAY_S = 60  # for a LiveKit whose clock is behind
 _OK = 200
 _SERVER_FAULT = 500
 _PROTOBUF = "application/protobuf"
+_EMPTY_S = 30
 _IDLE_S = 20.0  # an idle connection is closed here before a proxy closes it under a request
 
 
@@ -208,6 +210,15 @@ class LiveKit:
         for dispatch_id in ours:
             await self._ask(self._api.agent_dispatch.delete_dispatch(dispatch_id, room))
         return len(ours)
+
+    async def open(self, room: str) -> None:
+        """Create *room*, empty; LiveKit ends it when nobody comes for a while.
+
+        Raises:
+            LiveKitUnavailable: it was not answered.
+        """
+        request = CreateRoomRequest(name=room, empty_timeout=_EMPTY_S, departure_timeout=1)
+        await self._ask(self._api.room.create_room(request))
 
     async def end(self, room: str) -> None:
         """Delete *room*, and with it every call in it.

@@ -3,225 +3,258 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from pathlib import Path
 
 import httpx
-from livekit.protocol.sip import SIPDispatchRuleInfo
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
+from personas.lookup import Found, PersonaLookup
+from personas.phone import read_dialed
+from router import findings
 from router.dispatch import LiveKit
 from router.errors import DispatchError, LiveKitUnavailable
-from router.routing import KIND_AGENT
+from router.findings import Check, Refusals, Rules, Sought, Trunks
+from router.routing import KIND_AGENT, NumberingPlan
 from router.settings import RouterSettings
-
-Level = Literal["ok", "warning", "error"]
 
 TIMEOUT_S = 5.0
 MAX_SKEW_S = 30.0  # half of the leeway that webhooks are verified with
 WORKER_WAIT_S = 8.0
+NAMELESS_WAIT_S = 3.0
 POLL_S = 0.1
+MAX_SOUGHT = 200  # numbers that are looked up
+SOUGHT_AT_ONCE = 4
+NO_SUCH_NUMBER = frozenset({"not_found", "absent"})
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check; *fix* says what to do unless the level is ok."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Doctor:
+    """Checks what calls need. *refusals* tells of a running router's deliveries."""
 
-    name: str
-    level: Level
-    said: str
-    fix: str = ""
+    settings: RouterSettings
+    livekit: LiveKit
+    personas: PersonaLookup
+    plan: NumberingPlan
+    refusals: Callable[[], Awaitable[Refusals | None]]
+    clock: Callable[[], float] = time.time  # Unix seconds
+    max_skew_s: float = MAX_SKEW_S
+    worker_wait_s: float = WORKER_WAIT_S
+    nameless_wait_s: float = NAMELESS_WAIT_S
 
+    async def examine(self) -> list[Check]:
+        """Run every check, those in test rooms too; none of them raises."""
+        settled = Check("settings", "ok", "all settings can be used")
+        reached, *standing = await self.look()
+        in_rooms = await self._in_rooms() if reached.level == "ok" else []
+        return [settled, reached, *standing, *in_rooms]
 
-async def examine(
-    settings: RouterSettings,
-    *,
-    worker_wait_s: float = WORKER_WAIT_S,
-    max_skew_s: float = MAX_SKEW_S,
-) -> list[Check]:
-    """Run every check; none of them raises."""
-    async with (
-        LiveKit(
-            url=settings.livekit_url,
-            api_key=settings.livekit_api_key,
-            api_secret=settings.livekit_api_secret.get_secret_value(),
-            agent_name=settings.agent_to_dispatch,
-            timeout_s=settings.dispatch_timeout_s,
-        ) as livekit,
-        httpx.AsyncClient(timeout=TIMEOUT_S) as http,
-    ):
-        reached = await _livekit(livekit)
-        rest: list[Callable[[], Awaitable[list[Check]]]] = [lambda: _persona_api(settings, http)]
-        if reached.level == "ok":
-            rest += [
-                lambda: _clock(settings, http, max_skew_s),
-                lambda: _worker(settings, livekit, worker_wait_s),
-                lambda: _rules(livekit),
-            ]
-        found = await asyncio.gather(*(check() for check in rest))
-    settled = Check("settings", "ok", "all settings can be used")
-    return [settled, reached, *(check for group in found for check in group)]
+    async def look(self) -> list[Check]:
+        """Run the checks that change nothing; none of them raises."""
+        async with httpx.AsyncClient(timeout=TIMEOUT_S) as http:
+            reached = await self._livekit()
+            rest = [self._persona_api(http), self._webhook_keys()]
+            if reached.level == "ok":
+                rest += [self._clock(http), self._configuration()]
+            found = await asyncio.gather(*rest)
+        return [reached, *(check for group in found for check in group)]
 
+    # ---- what changes nothing ----
 
-async def _livekit(livekit: LiveKit) -> Check:
-    try:
-        await livekit.ping()
-    except LiveKitUnavailable as exc:
-        if exc.reason in {"unauthenticated", "permission_denied"}:
-            return Check(
-                "livekit",
-                "error",
-                "LiveKit refused our key",
-                "set LIVEKIT_API_KEY and LIVEKIT_API_SECRET to a pair of its configuration",
+    async def _livekit(self) -> Check:
+        try:
+            await self.livekit.ping()
+        except LiveKitUnavailable as exc:
+            if exc.reason in {"unauthenticated", "permission_denied"}:
+                fix = "set LIVEKIT_API_KEY and LIVEKIT_API_SECRET to a pair of its configuration"
+                return Check("livekit", "error", "LiveKit refused our key", fix)
+            said = f"LiveKit was not reached ({exc.reason})"
+            return Check("livekit", "error", said, "start it, or correct LIVEKIT_URL")
+        return Check("livekit", "ok", "reached, and it takes our key")
+
+    async def _clock(self, http: httpx.AsyncClient) -> list[Check]:
+        try:  # ws → http, wss → https
+            answer = await http.get(re.sub(r"^ws", "http", self.settings.livekit_url))
+            theirs = parsedate_to_datetime(answer.headers["date"])
+        except (httpx.HTTPError, KeyError, ValueError):
+            said = "LiveKit's clock could not be read"
+            return [Check("clock", "warning", said, "compare by hand")]
+        skew_s = (datetime.now(UTC) - theirs).total_seconds()
+        if abs(skew_s) > self.max_skew_s:
+            said = f"our clock is {skew_s:+.0f} s off LiveKit's; from 60 s on, webhooks are refused"
+            return [Check("clock", "error", said, "set both by NTP")]
+        return [Check("clock", "ok", "our clock and LiveKit's agree")]
+
+    async def _persona_api(self, http: httpx.AsyncClient) -> list[Check]:
+        base, name = self.settings.api_base(), "persona api"
+        if base is None:
+            return [Check(name, "ok", "switched off: personas come from files")]
+        token = self.settings.persona_api_token.get_secret_value()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            answer = await http.get(f"{base}/0", headers=headers)  # no number: a 404 is an answer
+        except httpx.HTTPError as exc:
+            said = f"it was not reached ({type(exc).__name__})"
+            fix = "correct PERSONA_API_BASE; until then files and the house persona answer"
+            return [Check(name, "error", said, fix)]
+        if answer.status_code in {401, 403}:
+            return [Check(name, "error", "it refused our token", "set PERSONA_API_TOKEN")]
+        if answer.is_server_error:
+            return [Check(name, "error", f"it answers {answer.status_code}", "look at its own log")]
+        if answer.is_redirect:
+            said = "it redirects, and redirects are not followed"
+            fix = "set PERSONA_API_BASE to where it redirects to"
+            return [Check(name, "error", said, fix)]
+        return [Check(name, "ok", "it answers")]
+
+    async def _webhook_keys(self) -> list[Check]:
+        return findings.webhook_keys(await self.refusals(), self.clock())
+
+    async def _configuration(self) -> list[Check]:
+        try:
+            rules: Rules = await self.livekit.dispatch_rules()
+            trunks: Trunks = await self.livekit.inbound_trunks()
+        except LiveKitUnavailable as exc:
+            said = f"rules and trunks could not be listed ({exc.reason})"
+            fix = "LiveKit needs Redis and its SIP gateway to take calls"
+            return [Check("dispatch rules", "warning", said, fix)]
+        files = await asyncio.to_thread(_names_in, self.settings.persona_dir)
+        return [
+            *findings.rules(rules),
+            *findings.number_rules(rules, trunks, self.plan),
+            *findings.trunk_numbers(trunks, self.plan),
+            *findings.trunk_owners(trunks, self.plan),
+            *findings.persona_files(files, trunks, self.plan),
+            *findings.orphans(await self._seek(trunks)),
+        ]
+
+    async def _seek(self, trunks: Trunks) -> Sought:
+        """Look up who would answer the numbers of *trunks*, as the live path does."""
+        numbers = list(
+            dict.fromkeys(
+                number
+                for trunk in trunks
+                for number in findings.numbers_of(trunk, self.plan).values()
             )
-        return Check(
-            "livekit",
-            "error",
-            f"LiveKit was not reached ({exc.reason})",
-            "start it, or correct LIVEKIT_URL",
+        )[:MAX_SOUGHT]
+        orphans: list[str] = []
+        asked = untold = 0
+        for batch in (
+            numbers[at : at + SOUGHT_AT_ONCE] for at in range(0, len(numbers), SOUGHT_AT_ONCE)
+        ):
+            if untold >= SOUGHT_AT_ONCE:  # the API is away: its own check says so
+                break
+            found = await asyncio.gather(
+                *(self.personas.find(read_dialed(number.e164)) for number in batch)
+            )
+            asked += len(batch)
+            houses = [(n, one) for n, one in zip(batch, found, strict=True) if _by_house(one)]
+            none = [number.e164 for number, one in houses if self._says_no(one)]
+            orphans += none
+            untold += len(houses) - len(none)
+        return Sought(orphans, asked, untold)
+
+    def _says_no(self, found: Found) -> bool:
+        return self.settings.api_base() is None or any(
+            step.outcome in NO_SUCH_NUMBER for step in found.steps
         )
-    return Check("livekit", "ok", "reached, and it takes our key")
 
+    # ---- in rooms of its own ----
 
-async def _clock(
-    settings: RouterSettings, http: httpx.AsyncClient, max_skew_s: float
-) -> list[Check]:
-    try:  # ws → http, wss → https
-        answer = await http.get(re.sub(r"^ws", "http", settings.livekit_url))
-        theirs = parsedate_to_datetime(answer.headers["date"])
-    except (httpx.HTTPError, KeyError, ValueError):
-        return [Check("clock", "warning", "LiveKit's clock could not be read", "compare by hand")]
-    skew_s = (datetime.now(UTC) - theirs).total_seconds()
-    if abs(skew_s) > max_skew_s:
-        return [
-            Check(
-                "clock",
-                "error",
-                f"our clock is {skew_s:+.0f} s off LiveKit's; from 60 s on, webhooks are refused",
-                "set both by NTP",
+    async def _in_rooms(self) -> list[Check]:
+        try:
+            nameless, answered = await asyncio.gather(
+                self._agent_comes(self.livekit.open, self.nameless_wait_s),
+                self._agent_comes(self._dispatch, self.worker_wait_s),
             )
-        ]
-    return [Check("clock", "ok", "our clock and LiveKit's agree")]
+        except (DispatchError, LiveKitUnavailable) as exc:
+            said = f"an agent could not be tried in a test room ({exc.reason})"
+            return [Check("worker", "error", said, "see livekit")]
+        return [_nameless(joined=nameless), self._worker(answered=answered, nameless=nameless)]
+
+    def _worker(self, *, answered: bool, nameless: bool) -> Check:
+        name = self.settings.agent_to_dispatch
+        if not answered:
+            said = f"no agent {name!r} joined a test room within {self.worker_wait_s:.0f} s"
+            fix = "start `persona-router agent`, with the same LIVEKIT_URL and AGENT_TO_DISPATCH"
+            return Check("worker", "error", said, fix)
+        if nameless:
+            said = f"an agent joined, but it may be the nameless one instead of {name!r}"
+            return Check("worker", "warning", said, "see nameless worker, then ask again")
+        return Check("worker", "ok", f"an agent {name!r} joined a test room")
+
+    async def _dispatch(self, room: str) -> None:
+        await self.livekit.dispatch(room, "{}", {})
+
+    async def _agent_comes(self, begin: Callable[[str], Awaitable[None]], wait_s: float) -> bool:
+        room = f"persona-router-doctor-{secrets.token_hex(4)}"
+        await begin(room)
+        try:
+            async with asyncio.timeout(wait_s):
+                while not await self._has_agent(room):  # noqa: ASYNC110  # LiveKit has no event
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            return False
+        else:
+            return True
+        finally:
+            await self.livekit.end(room)
+
+    async def _has_agent(self, room: str) -> bool:
+        return any(one.kind == KIND_AGENT for one in await self.livekit.participants(room))
 
 
-async def _persona_api(settings: RouterSettings, http: httpx.AsyncClient) -> list[Check]:
-    base = settings.api_base()
-    if base is None:
-        return [Check("persona api", "ok", "switched off: personas come from files")]
-    token = settings.persona_api_token.get_secret_value()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        answer = await http.get(f"{base}/0", headers=headers)  # no number: a 404 is an answer
-    except httpx.HTTPError as exc:
-        return [
-            Check(
-                "persona api",
-                "error",
-                f"it was not reached ({type(exc).__name__})",
-                "correct PERSONA_API_BASE; until then files and the house persona answer",
-            )
-        ]
-    if answer.status_code in {401, 403}:
-        return [Check("persona api", "error", "it refused our token", "set PERSONA_API_TOKEN")]
-    if answer.is_server_error:
-        return [
-            Check("persona api", "error", f"it answers {answer.status_code}", "look at its own log")
-        ]
-    if answer.is_redirect:
-        return [
-            Check(
-                "persona api",
-                "error",
-                "it redirects, and redirects are not followed",
-                "set PERSONA_API_BASE to where it redirects to",
-            )
-        ]
-    return [Check("persona api", "ok", "it answers")]
-
-
-async def _worker(settings: RouterSettings, livekit: LiveKit, wait_s: float) -> list[Check]:
-    name = settings.agent_to_dispatch
-    room = f"persona-router-doctor-{secrets.token_hex(4)}"
-    try:
-        joined = await _agent_comes(livekit, room, wait_s)
-    except (DispatchError, LiveKitUnavailable) as exc:
-        return [Check("worker", "error", f"the test dispatch failed ({exc.reason})", "see livekit")]
+def _nameless(*, joined: bool) -> Check:
     if joined:
-        return [Check("worker", "ok", f"an agent {name!r} joined a test room")]
-    return [
-        Check(
-            "worker",
-            "error",
-            f"no agent {name!r} joined a test room within {wait_s:.0f} s",
-            "start `persona-router agent`, with the same LIVEKIT_URL and AGENT_TO_DISPATCH",
-        )
-    ]
+        said = "a worker without an agent name joins every room: each call gets it as well as ours"
+        fix = "give it an agent_name, or stop it"
+        return Check("nameless worker", "error", said, fix)
+    return Check("nameless worker", "ok", "a room for which none was sent stays empty")
 
 
-async def _agent_comes(livekit: LiveKit, room: str, wait_s: float) -> bool:
-    await livekit.dispatch(room, "{}", {})
+def _by_house(found: Found) -> bool:
+    return found.origin.source == "house"
+
+
+def _names_in(folder: Path | None) -> list[str]:
     try:
-        async with asyncio.timeout(wait_s):
-            while not any(one.kind == KIND_AGENT for one in await livekit.participants(room)):  # noqa: ASYNC110  # LiveKit has no event
-                await asyncio.sleep(POLL_S)
-    except TimeoutError:
-        return False
-    else:
-        return True
-    finally:
-        await livekit.end(room)
+        return [path.name for path in folder.iterdir()] if folder else []
+    except OSError:
+        return []
 
 
-async def _rules(livekit: LiveKit) -> list[Check]:
+# ---- what a running router says of its deliveries ----
+
+
+async def refusals_at(host: str, port: int) -> Refusals | None:
+    """Read the metrics of the router at *host* and *port*; None when it does not answer."""
+    address = ANY_ADDRESS.get(host, host)
+    url = (
+        f"http://[{address}]:{port}/metrics"
+        if ":" in address
+        else f"http://{address}:{port}/metrics"
+    )
     try:
-        rules = await livekit.dispatch_rules()
-    except LiveKitUnavailable as exc:
-        return [
-            Check(
-                "dispatch rules",
-                "warning",
-                f"they could not be listed ({exc.reason})",
-                "LiveKit needs Redis and its SIP gateway to take calls",
-            )
-        ]
-    if not rules:
-        return [
-            Check(
-                "dispatch rules",
-                "warning",
-                "there is none: LiveKit refuses every call",
-                "create deploy/livekit/dispatch-rule.json",
-            )
-        ]
-    found: list[Check] = []
-    for rule in rules:
-        name = rule.sip_dispatch_rule_id
-        if rule.room_config.agents:
-            found.append(
-                Check(
-                    "dispatch rules",
-                    "error",
-                    f"{name} dispatches agents by itself: a call gets two agents",
-                    "remove roomConfig.agents from the rule",
-                )
-            )
-        if shares_rooms(rule):
-            found.append(
-                Check(
-                    "dispatch rules",
-                    "error",
-                    f"{name} puts two callers into one room",
-                    "use dispatchRuleIndividual, as deploy/livekit/dispatch-rule.json does",
-                )
-            )
-    return found or [Check("dispatch rules", "ok", f"{len(rules)}, none with agents of its own")]
+        async with httpx.AsyncClient(timeout=TIMEOUT_S) as http:
+            answer = await http.get(url)
+            answer.raise_for_status()
+        return refusals_of(text_string_to_metric_families(answer.text))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return None
 
 
-def shares_rooms(rule: SIPDispatchRuleInfo) -> bool:
-    """Tell whether two callers of *rule* can meet in one room."""
-    kind = rule.rule.WhichOneof("rule")
-    if kind == "dispatch_rule_callee":
-        return not bool(rule.rule.dispatch_rule_callee.randomize)
-    return bool(kind == "dispatch_rule_direct")
+def refusals_of(families: Iterable[Metric]) -> Refusals:
+    """Read *families* of metrics, as a page or a registry gives them."""
+    accepted, last_at = 0.0, {}
+    for sample in (sample for family in families for sample in family.samples):
+        if sample.name == "persona_router_deliveries_total":
+            accepted += sample.value if sample.labels["verdict"] != "refused" else 0
+        elif sample.name == "persona_router_refused_timestamp_seconds":
+            last_at[sample.labels["reason"]] = sample.value
+    return Refusals(int(accepted), last_at)

@@ -25,7 +25,8 @@ class RouterError(PersonaRouterError):
 class DeliveryRefused(RouterError):
     """A webhook delivery without effect.
 
-    ``status`` is 401 (not signed by us over these bytes), 400 (signed, but rubbish) or 413.
+    ``status`` is 401 (not signed by us over these bytes), 400 (signed, but rubbish), 413, or 503
+    when the body came too slowly.
     """
 
     def __init__(self, reason: str, *, status: int) -> None:

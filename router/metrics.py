@@ -69,6 +69,22 @@ class Metrics:
         self.dispatches = self._counter(
             "dispatches", "Dispatches by outcome: done, refused, unknown.", "outcome"
         )
+        self.refused_at = Gauge(
+            "persona_router_refused_timestamp_seconds",
+            "When a delivery was last refused, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "persona_router_deliveries_in_flight",
+            "Deliveries that are being answered.",
+            registry=self.registry,
+        )
+        self.connections_cut = self._counter(
+            "connections_cut",
+            "Connections that were closed before a whole request came, or for room, by reason.",
+            "reason",
+        )
         self.stages = ByLabel(
             Histogram(
                 "persona_router_stage_seconds",

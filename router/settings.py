@@ -136,6 +136,12 @@ class RouterSettings(Environment):
     dispatch_timeout_s: float = Field(
         default=3.0, gt=0, le=5, description="the longest that LiveKit may take for one request"
     )
+    max_deliveries: int = Field(
+        default=200,
+        ge=1,
+        le=10_000,
+        description="deliveries that are answered at the same time; more wait, 2 s at most",
+    )
     state_dir: Path = Field(
         default=Path("state"), description="folder of the database and last-known-good personas"
     )

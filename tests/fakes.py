@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from aiohttp import web
 
@@ -63,15 +63,19 @@ class FakeTrunkDirectory:
         return self.trunks
 
 
+Answer: TypeAlias = tuple[int, bytes]
+
+
 class FakeLiveKit:
     """LiveKit's API as an HTTP server: answers what a test told it, and keeps what it was asked.
 
-    ``answers`` maps a method's name (``CreateDispatch``) to status and body; ``hang`` names methods
-    that never answer, ``cut`` methods whose connection is closed instead.
+    ``answers`` maps a method's name (``CreateDispatch``) to status and body, or to what gives them
+    for a request's body; ``hang`` names methods that never answer, ``cut`` methods whose connection
+    is closed instead.
     """
 
     def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, bytes]] = {}
+        self.answers: dict[str, Answer | Callable[[bytes], Answer]] = {}
         self.hang: set[str] = set()
         self.cut: set[str] = set()
         self.asked: list[tuple[str, bytes, str]] = []  # method, body, authorization
@@ -80,13 +84,15 @@ class FakeLiveKit:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         method = request.path.rpartition("/")[2]
-        self.asked.append((method, await request.read(), request.headers.get("Authorization", "")))
+        content = await request.read()
+        self.asked.append((method, content, request.headers.get("Authorization", "")))
         if method in self.cut:
             assert request.transport is not None
             request.transport.abort()
         if method in self.hang:
             await asyncio.Event().wait()
-        status, body = self.answers.get(method, (200, b""))
+        answer = self.answers.get(method, (200, b""))
+        status, body = answer(content) if callable(answer) else answer
         kind = "application/protobuf" if status == 200 else "application/json"
         return web.Response(status=status, body=body, content_type=kind)
 

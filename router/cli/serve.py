@@ -3,11 +3,33 @@
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+if TYPE_CHECKING:
+    from router.metrics import Metrics
+    from router.settings import RouterSettings
+
 GRACE_S = 10
+
+
+def options(settings: "RouterSettings", metrics: "Metrics") -> dict[str, Any]:
+    """Return how uvicorn is to serve the application."""
+    from router.http_guard import Limits, guarded
+
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "http": guarded(Limits(), lambda reason: metrics.connections_cut[reason].inc()),
+        "ws": "none",  # a websocket would leave the guard
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,  # nothing here depends on who the client is
+        "timeout_keep_alive": 120,  # with 5 s, LiveKit's next delivery can cost a new connection
+        "timeout_graceful_shutdown": GRACE_S,
+    }
 
 
 def serve(
@@ -24,6 +46,7 @@ def serve(
 
     from personas import logs
     from router.app import build_app
+    from router.metrics import Metrics
     from router.settings import RouterSettings
 
     settings = RouterSettings.load(host=host, port=port, router_dev=dev or None)
@@ -34,21 +57,12 @@ def serve(
     # uvicorn ends what is under way, and then sends itself the signal again, which would have us
     # end as if killed.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    app = build_app(settings)
+    metrics = Metrics()
+    app = build_app(settings, metrics=metrics)
     # All that was imported stays: a full collection would look at it again, and a call would ring
     # 70 ms longer (measured).
     gc.freeze()
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # nothing here depends on who the client is
-        timeout_keep_alive=120,  # with 5 s, LiveKit's next delivery can cost a new connection
-        timeout_graceful_shutdown=GRACE_S,
-    )
+    uvicorn.run(app, **options(settings, metrics))
 
 
 def agent() -> NoReturn:

@@ -12,8 +12,10 @@ from typing import Any
 import httpx
 import pytest
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
+from livekit.protocol.sip import ListSIPInboundTrunkResponse, SIPInboundTrunkInfo
 
-from router.app import ROUTES, build_app
+from router.app import ROUTES, Services, build_app
+from router.bodies import BODY_S
 from router.demo.deliveries import body, caller_attributes
 from router.events import MAX_BODY_BYTES, sign
 from router.settings import RouterSettings
@@ -28,9 +30,10 @@ DISPATCHED = (200, AgentDispatch(id="AD_1").SerializeToString())
 class Running:
     """A started application: a client, and the LiveKit that it talks to."""
 
-    def __init__(self, client: httpx.AsyncClient, livekit: FakeLiveKit) -> None:
+    def __init__(self, client: httpx.AsyncClient, livekit: FakeLiveKit, services: Services) -> None:
         self.client = client
         self.livekit = livekit
+        self.services = services
 
     async def deliver(self, content: bytes, **headers: str) -> httpx.Response:
         fields = {"Authorization": sign(content, time.time(), KEY, SECRET)} | headers
@@ -46,7 +49,7 @@ class Running:
 
 @asynccontextmanager
 async def started(
-    tmp_path: Path, clock: Any = time.time, **settings: Any
+    tmp_path: Path, clock: Any = time.time, body_s: float = BODY_S, **settings: Any
 ) -> AsyncIterator[Running]:
     async with FakeLiveKit() as livekit:
         livekit.answers["CreateDispatch"] = DISPATCHED
@@ -62,6 +65,7 @@ async def started(
                 **settings,
             ),
             clock,
+            body_s=body_s,
         )
         async with app.router.lifespan_context(app) as state:
 
@@ -70,7 +74,7 @@ async def started(
 
             transport = httpx.ASGITransport(with_state)
             async with httpx.AsyncClient(transport=transport, base_url="http://router") as client:
-                yield Running(client, livekit)
+                yield Running(client, livekit, (state or {})["services"])
 
 
 @pytest.fixture
@@ -249,6 +253,101 @@ async def test_unready_says_what_to_do(running: Running) -> None:
     livekit = answer.json()["checks"]["livekit"]
     assert livekit["ok"] is False
     assert "LIVEKIT_URL" in livekit["fix"]
+
+
+async def test_ready_lists_what_the_checkup_warned_of_with_numbers_masked(
+    running: Running,
+) -> None:
+    trunks = ListSIPInboundTrunkResponse(
+        items=[SIPInboundTrunkInfo(sip_trunk_id="ST_1", numbers=[DID])]
+    )
+    running.livekit.answers["ListSIPInboundTrunk"] = (200, trunks.SerializeToString())
+    await running.services.checkups.look_once()
+
+    answer = await running.client.get("/readyz")
+
+    warnings = {warning["check"]: warning for warning in answer.json()["warnings"]}
+    assert answer.status_code == 200
+    assert set(warnings) == {"dispatch rules", "orphan numbers"}
+    assert "house persona" in warnings["orphan numbers"]["said"]
+    assert DID[1:] not in answer.text
+
+
+async def test_a_key_that_livekit_signs_with_and_we_do_not_know_becomes_a_warning(
+    running: Running,
+) -> None:
+    content = ringing()
+    foreign = sign(content, time.time(), "other-key", SECRET)
+    await running.deliver(content, Authorization=foreign)
+    await running.services.checkups.look_once()
+
+    answer = await running.client.get("/readyz")
+
+    [warning] = [one for one in answer.json()["warnings"] if one["check"] == "webhook key"]
+    assert warning["level"] == "error"
+    assert "LIVEKIT_WEBHOOK_KEYS" in warning["fix"]
+
+
+async def test_with_every_place_taken_deliveries_wait_and_all_else_but_health_is_refused(
+    tmp_path: Path,
+) -> None:
+    async with started(tmp_path, max_deliveries=2) as running:
+        gate = running.services.gate
+        assert (gate.enter(), gate.enter()) == (True, True)
+        waiting = [asyncio.create_task(running.deliver(ringing(f"call-{n}"))) for n in range(3)]
+
+        paths = ("/metrics", "/version", "/nothing", "/health", "/healthz", "/readyz")
+        answers = {path: await running.client.get(path) for path in paths}
+        dispatched_meanwhile = running.dispatched()
+        gate.leave(0.01)
+        gate.leave(0.01)
+        delivered = await asyncio.gather(*waiting)
+
+        assert {path for path, answer in answers.items() if answer.status_code == 503} == {
+            "/metrics",
+            "/version",
+            "/nothing",
+        }
+        assert answers["/metrics"].headers["content-type"] == "application/problem+json"
+        assert answers["/metrics"].headers["retry-after"] == "5"
+        assert dispatched_meanwhile == []
+        assert [answer.status_code for answer in delivered] == [200] * 3
+        assert (await running.client.get("/metrics")).status_code == 200
+
+
+async def test_a_delivery_that_would_wait_too_long_is_put_off(tmp_path: Path) -> None:
+    async with started(tmp_path, max_deliveries=1) as running:
+        gate = running.services.gate
+        for _ in range(200):
+            gate.enter()
+            gate.leave(30.0)
+        gate.enter()
+
+        answer = await running.deliver(ringing())
+        gate.leave(30.0)
+        page = (await running.client.get("/metrics")).text
+
+        assert answer.status_code == 503
+        assert 2 <= int(answer.headers["retry-after"]) <= 5
+        assert 'persona_router_deliveries_total{verdict="put_off"} 1.0' in page
+        assert "persona_router_deliveries_in_flight 0.0" in page
+        assert running.dispatched() == []
+
+
+async def test_a_body_that_drips_is_503_in_time_and_the_connection_is_closed(
+    tmp_path: Path,
+) -> None:
+    async with started(tmp_path, body_s=0.05) as running:
+
+        async def drip() -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.Event().wait()
+
+        answer = await running.client.post(PATH, content=drip())
+
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.headers["connection"] == "close"
+        assert (await running.deliver(ringing())).status_code == 200
 
 
 async def test_metrics_count_deliveries_without_a_number_in_any_label(running: Running) -> None:

@@ -1,28 +1,42 @@
 """The doctor: each thing that can be wrong is named, with its fix."""
 
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
-from livekit.protocol.agent_dispatch import AgentDispatch, RoomAgentDispatch
+from livekit.protocol.agent_dispatch import (
+    AgentDispatch,
+    CreateAgentDispatchRequest,
+    RoomAgentDispatch,
+)
 from livekit.protocol.models import ParticipantInfo
-from livekit.protocol.room import ListParticipantsResponse, RoomConfiguration
+from livekit.protocol.room import (
+    ListParticipantsRequest,
+    ListParticipantsResponse,
+    RoomConfiguration,
+)
 from livekit.protocol.sip import (
     ListSIPDispatchRuleResponse,
+    ListSIPInboundTrunkResponse,
     SIPDispatchRule,
     SIPDispatchRuleCallee,
     SIPDispatchRuleDirect,
     SIPDispatchRuleIndividual,
     SIPDispatchRuleInfo,
+    SIPInboundTrunkInfo,
 )
 
+from router.app import livekit_from, lookup_from, plan_from
 from router.demo.persona_api import PersonaApi
-from router.doctor import Check, examine
+from router.doctor import Doctor, refusals_at, refusals_of
+from router.findings import Check
+from router.metrics import Metrics
 from router.settings import RouterSettings
-from tests.fakes import FakeLiveKit
+from tests.fakes import Answer, FakeLiveKit
 
-NO_LIMITS: Mapping[str, float] = MappingProxyType({})
+NO_LIMITS: Mapping[str, Any] = MappingProxyType({})
 INDIVIDUAL = SIPDispatchRule(
     dispatch_rule_individual=SIPDispatchRuleIndividual(room_prefix="call-")
 )
@@ -32,12 +46,32 @@ INDIVIDUAL = SIPDispatchRule(
 async def server() -> AsyncIterator[FakeLiveKit]:
     """A LiveKit where all is well."""
     async with FakeLiveKit() as server:
-        agent = ParticipantInfo(identity="agent-1", kind=ParticipantInfo.Kind.AGENT)
-        there = ListParticipantsResponse(participants=[agent])
         server.answers["CreateDispatch"] = (200, AgentDispatch(id="AD_1").SerializeToString())
-        server.answers["ListParticipants"] = (200, there.SerializeToString())
+        server.answers["ListParticipants"] = lambda asked: who_is_in(server, asked)
         rules(server, rule=INDIVIDUAL)
         yield server
+
+
+AGENT = ListParticipantsResponse(
+    participants=[ParticipantInfo(identity="agent-1", kind=ParticipantInfo.Kind.AGENT)]
+).SerializeToString()
+
+
+def who_is_in(server: FakeLiveKit, asked: bytes) -> Answer:
+    """Say that an agent is in each room that one was dispatched to, and in no other."""
+    dispatched = {
+        CreateAgentDispatchRequest.FromString(content).room
+        for method, content, _ in server.asked
+        if method == "CreateDispatch"
+    }
+    return 200, AGENT if ListParticipantsRequest.FromString(asked).room in dispatched else b""
+
+
+def trunk(server: FakeLiveKit, *numbers: str) -> None:
+    listed = ListSIPInboundTrunkResponse(
+        items=[SIPInboundTrunkInfo(sip_trunk_id="ST_1", numbers=numbers)]
+    )
+    server.answers["ListSIPInboundTrunk"] = (200, listed.SerializeToString())
 
 
 def rules(server: FakeLiveKit, **fields: Any) -> None:
@@ -47,7 +81,7 @@ def rules(server: FakeLiveKit, **fields: Any) -> None:
 
 
 async def checks(
-    url: str, limits: Mapping[str, float] = NO_LIMITS, **settings: Any
+    url: str, limits: Mapping[str, Any] = NO_LIMITS, **settings: Any
 ) -> dict[str, Check]:
     loaded = RouterSettings.load(
         **{
@@ -59,21 +93,110 @@ async def checks(
         }
         | settings
     )
-    return {check.name: check for check in await examine(loaded, **limits)}
+    lookup, metrics = lookup_from(loaded, Metrics()), Metrics()
+    try:
+        async with livekit_from(loaded) as livekit:
+
+            async def refusals() -> Any:
+                return refusals_of(metrics.registry.collect())
+
+            doctor = Doctor(
+                settings=loaded,
+                livekit=livekit,
+                personas=lookup,
+                plan=plan_from(loaded),
+                refusals=refusals,
+                **({"nameless_wait_s": 0.2} | dict(limits)),
+            )
+            return {check.name: check for check in await doctor.examine()}
+    finally:
+        await lookup.aclose()
 
 
 async def test_where_all_is_well_every_check_says_so(server: FakeLiveKit) -> None:
     found = await checks(server.url)
 
     assert {check.level for check in found.values()} == {"ok"}
-    assert set(found) == {"settings", "livekit", "persona api", "clock", "worker", "dispatch rules"}
+    assert set(found) == {
+        "settings",
+        "livekit",
+        "persona api",
+        "webhook key",
+        "clock",
+        "dispatch rules",
+        "rules by number",
+        "trunk numbers",
+        "trunk owners",
+        "persona files",
+        "orphan numbers",
+        "nameless worker",
+        "worker",
+    }
     assert not any(check.fix for check in found.values())
 
 
-async def test_the_test_room_is_ended(server: FakeLiveKit) -> None:
+async def test_both_test_rooms_are_ended(server: FakeLiveKit) -> None:
     await checks(server.url)
 
-    assert "DeleteRoom" in [method for method, _, _ in server.asked]
+    assert [method for method, _, _ in server.asked].count("DeleteRoom") == 2
+
+
+async def test_a_worker_that_joins_a_room_to_which_none_was_sent_is_an_error(
+    server: FakeLiveKit,
+) -> None:
+    server.answers["ListParticipants"] = (200, AGENT)
+
+    found = await checks(server.url)
+
+    assert found["nameless worker"].level == "error"
+    assert "agent_name" in found["nameless worker"].fix
+    assert found["worker"].level == "warning"
+
+
+async def test_numbers_without_persona_are_named_and_those_with_a_file_are_not(
+    server: FakeLiveKit, tmp_path: Path
+) -> None:
+    trunk(server, "+13125550100", "+13125550101")
+    (tmp_path / "+13125550100.yaml").write_text("personality: Cheerful.")
+
+    found = await checks(server.url, persona_dir=tmp_path)
+
+    assert found["orphan numbers"].level == "warning"
+    assert "+13125550101" in found["orphan numbers"].said
+    assert "+13125550100" not in found["orphan numbers"].said
+    assert found["persona files"].level == "ok"
+
+
+async def test_numbers_are_looked_up_at_the_persona_api(
+    server: FakeLiveKit, tmp_path: Path
+) -> None:
+    trunk(server, "+13125550100", "+13125550101")
+    known = {"13125550100": {"personality": "Cheerful."}}
+    with PersonaApi(known) as persona_api:
+        found = await checks(server.url, persona_api_base=persona_api.url, state_dir=tmp_path)
+
+    assert "answers +13125550101:" in found["orphan numbers"].said
+
+
+async def test_a_persona_api_that_is_away_makes_no_orphans_and_is_not_asked_for_all(
+    server: FakeLiveKit, tmp_path: Path
+) -> None:
+    trunk(server, *(f"+131255501{last:02}" for last in range(20)))
+
+    found = await checks(
+        server.url,
+        state_dir=tmp_path,
+        persona_api_base="http://127.0.0.1:9",
+        persona_budget_s=0.2,
+    )
+
+    assert found["orphan numbers"].level == "ok"
+    assert found["orphan numbers"].said.startswith("of the 4 numbers")
+    assert found["persona api"].level == "error"
+
+
+async def test_a_router_that_is_not_there_tells_nothing() -> None:
+    assert await refusals_at("127.0.0.1", 9) is None
 
 
 async def test_a_livekit_that_is_away_is_an_error_and_the_rest_is_not_asked() -> None:
