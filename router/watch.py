@@ -142,10 +142,10 @@ class Watch:
         limit = asyncio.Semaphore(AT_ONCE)
         due = [room for room in self._rooms.values() if room.look_at <= at and not room.busy]
         await asyncio.gather(*(self._look(room, calls.get(room.sid), limit) for room in due))
-        for sid, call in calls.items():
-            if sid not in rooms and self.clock() - call.updated_at > VANISHED_AFTER_S:
-                await self.claims.ended(call, "the room is gone")
-                log.info("call.vanished", call_id=call.call_id)
+        old = self.clock() - VANISHED_AFTER_S
+        if gone := [c for sid, c in calls.items() if sid not in rooms and c.updated_at < old]:
+            await self.claims.ended(gone, "the room is gone")
+            log.info("calls.vanished", count=len(gone))
         if at - self._forgot_at > FORGET_EVERY_S:
             self._forgot_at = at
             await self.claims.forget()
@@ -207,12 +207,12 @@ class Watch:
             case GiveUp(call=call, caller=caller, because=because):
                 self._alert("given_up", because, call)
                 await self.livekit.remove(room.name, caller.identity)
-                await self.claims.ended(call, because)
+                await self.claims.ended([call], because)
             case EndRoom(call=call, because=because):
                 self.metrics.recoveries["room_ended"].inc()
                 log.info("room.ended", call_id=call.call_id, because=because)
                 await self.livekit.end(room.name)
-                await self.claims.ended(call, because)
+                await self.claims.ended([call], because)
 
     async def _again(self, room: _Room, action: Redispatch) -> None:
         call = action.call

@@ -7,7 +7,7 @@ the agent of the higher attempt stays. Looking at LiveKit's list of dispatches f
 claim: two routers can look before either has acted.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -64,6 +64,17 @@ _SETTLE = (
         claims.c.attempt == sa.bindparam("of_attempt"),
     )
     .values({name: sa.bindparam(name) for name in _SETTLED})
+)
+
+
+_END = (
+    sa.update(claims)
+    .where(
+        claims.c.call_id == sa.bindparam("of_call"),
+        claims.c.attempt == sa.bindparam("of_attempt"),
+        claims.c.state != "ended",
+    )
+    .values(state="ended", ended_because=sa.bindparam("because"), updated_at=sa.bindparam("at"))
 )
 
 
@@ -286,12 +297,11 @@ class Claims:
         update = self._of(call).values(state="answered", failures=0, updated_at=self._clock())
         await self._store.write(lambda connection: connection.execute(update))
 
-    async def ended(self, call: Watched, because: str) -> None:
-        """Write down that the call is over; raises StoreUnavailable."""
-        update = self._of(call).values(
-            state="ended", ended_because=because, updated_at=self._clock()
-        )
-        await self._store.write(lambda connection: connection.execute(update))
+    async def ended(self, calls: Sequence[Watched], because: str) -> None:
+        """Write down that these calls are over; raises StoreUnavailable."""
+        common = {"because": because, "at": self._clock()}
+        rows = [{"of_call": call.call_id, "of_attempt": call.attempt, **common} for call in calls]
+        await self._store.write(lambda connection: connection.execute(_END, rows))
 
     async def forget(self) -> int:
         """Delete the claims of calls that ended long ago; raises StoreUnavailable."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import router.app
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
 from router.records.claims import KEPT_S, Claim, Claims, Held, Settled, Taken
@@ -186,6 +187,8 @@ async def test_what_was_dispatched_is_written_down(routers: list[Claims], store:
 
 
 async def test_the_migrations_make_the_tables_that_the_code_expects(store: Store) -> None:
+    assert router.app.ROUTES  # whoever imports the application imports every table
+
     def columns(connection: sa.Connection) -> dict[str, set[str]]:
         seen = sa.inspect(connection)
         return {
@@ -237,7 +240,7 @@ async def test_the_watch_sees_each_call_that_has_not_ended(
     assert (call.room_sid, call.room, call.state) == ("RM_1", "call-RM_1", "claimed")
     assert (call.attempt, call.failures) == (1, 0)
     assert (call.lease_until, call.updated_at) == (clock.now + LEASE_S, clock.now)
-    await routers[1].ended(call, "the room is gone")
+    await routers[1].ended([call], "the room is gone")
     assert await routers[1].watched() == []
 
 
@@ -266,7 +269,7 @@ async def test_an_answered_call_starts_to_count_failures_anew(routers: list[Clai
 async def test_a_call_that_has_ended_stays_so(routers: list[Claims]) -> None:
     await take(routers[0])
     call = await watched(routers[0])
-    await routers[0].ended(call, "the caller is gone")
+    await routers[0].ended([call], "the caller is gone")
 
     await routers[1].answered(call)
 
@@ -281,7 +284,7 @@ async def test_the_claim_of_a_call_that_ended_long_ago_is_forgotten(
         await take(routers[0], room, None)
     for call in await routers[0].watched():
         if call.room_sid == "RM_1":
-            await routers[0].ended(call, "the room is gone")
+            await routers[0].ended([call], "the room is gone")
     clock.now += KEPT_S + 1
 
     assert await routers[0].forget() == 1
