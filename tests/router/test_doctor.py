@@ -153,6 +153,25 @@ async def test_a_worker_that_joins_a_room_to_which_none_was_sent_is_an_error(
     assert found["worker"].level == "warning"
 
 
+async def test_a_worker_that_was_too_busy_for_the_first_room_gets_another(
+    server: FakeLiveKit,
+) -> None:
+    def second_room_only(asked: bytes) -> Answer:
+        rooms = [
+            CreateAgentDispatchRequest.FromString(content).room
+            for method, content, _ in server.asked
+            if method == "CreateDispatch"
+        ]
+        return 200, AGENT if ListParticipantsRequest.FromString(asked).room in rooms[1:] else b""
+
+    server.answers["ListParticipants"] = second_room_only
+
+    found = await checks(server.url)
+
+    assert found["worker"].level == "ok"
+    assert [method for method, _, _ in server.asked].count("DeleteRoom") == 3
+
+
 async def test_numbers_without_persona_are_named_and_those_with_a_file_are_not(
     server: FakeLiveKit, tmp_path: Path
 ) -> None:
