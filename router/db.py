@@ -10,6 +10,7 @@ For the one row that a ringing caller waits for there is a way past the threads:
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, Insert, MetaData, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 import router.migrations
 from router.errors import StoreUnavailable
@@ -37,6 +38,7 @@ DEADLINE_S = 2.0  # for a caller of `write` or `read`
 SOON_S = 0.01  # how long `write_soon` waits for a transaction to join
 LOCK_WAIT_MS = 1500  # for another process's transaction
 UPGRADE_WAIT_MS = 20_000  # for another replica's upgrade
+UPGRADE_PAUSE_S = 0.05
 POSTGRES_THREADS = 4
 MIGRATION_LOCK = 7462735  # any number, as long as every replica takes the same
 
@@ -252,13 +254,32 @@ class Store:
             return work(reading)
 
     def _open(self) -> None:
-        self._upgrade()
+        self._upgrade_in_turn()
         if self.is_sqlite:
             pooled = self._engine.raw_connection()
             self._quick = cast("sqlite3.Connection", pooled.driver_connection)
             pooled.detach()
             for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
                 self._quick.execute(f"PRAGMA {pragma}").close()
+
+    def _upgrade_in_turn(self) -> None:
+        """Upgrade, again for a while if another replica is in the way.
+
+        The first to open a SQLite file changes how it keeps its journal, and for that SQLite lets
+        the others fail at once instead of waiting for the lock.
+        """
+        last = time.monotonic() + UPGRADE_WAIT_MS / 1000
+        while True:
+            try:
+                return self._upgrade()
+            except OperationalError:
+                if not self.is_sqlite or time.monotonic() > last or not self._is_there():
+                    raise
+                time.sleep(UPGRADE_PAUSE_S)
+
+    def _is_there(self) -> bool:
+        database = self._engine.url.database
+        return database is not None and Path(database).is_file()
 
     def _upgrade(self) -> None:
         with self._engine.connect() as connection:

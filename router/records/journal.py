@@ -2,7 +2,7 @@
 
 A delivery waits for nothing here: it is put on a list, and a task writes what is there ten times a
 second. When the database does not take it, or more comes than it takes, entries are dropped and
-counted. Of what is no call to answer, a thousand a second are kept: more would cost the router more
+counted. Of what is no call to answer, a hundred a second are kept: more would cost the router more
 than it explains.
 
 The body is not kept: ``body`` is what the router read of it, on a list of known fields, with
@@ -47,7 +47,7 @@ QUIET_S: Final = 60.0  # between two log lines about the same trouble
 DAY_S: Final = 86_400.0
 #: Deliveries that are no call to answer: the half that is left last is for who joined and left.
 OTHERS_AT_ONCE: Final = 1_000
-OTHERS_PER_S: Final = 1_000
+OTHERS_PER_S: Final = 100
 _PEOPLE: Final = frozenset({"participant_joined", "participant_left"})
 #: Deliveries that are not ours: whoever can reach the port could flush the journal with them.
 REFUSED_AT_ONCE: Final = 60
