@@ -3,7 +3,8 @@
 Both processes log here: our own calls through structlog, and uvicorn's, LiveKit's and every other
 library's through the standard library's root logger. Room names and participant identities carry
 the caller's number, and libraries log them, so the mask sits at the formatter that all of them end
-in and not at our own calls.
+in and not at our own calls. Our own lines pass the root logger by, through the same formatting:
+that takes half the time, and the line about a call is a tenth of what the call costs.
 """
 
 import logging
@@ -28,6 +29,8 @@ _SAFE_KEYS = frozenset({"timestamp", "level", "logger", "call_id", "version", "e
 _NUMBER = re.compile(
     r"(?:(?<![^\W_])|(?<=%2B)|(?<=%2b))\+?\d(?:[ ().\-/]{0,2}\d){6,}(?![^\W_])|\+?\d{10,}"
 )
+_DIGIT = re.compile(r"\d")
+_FEWEST_DIGITS = 7
 _NOT_A_NUMBER = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2})?"  # a date
     r"|\d{1,3}(?:\.\d{1,3}){3}"  # an address
@@ -44,6 +47,8 @@ def mask(text: str) -> str:
         digits = [char for char in found[0] if char.isdecimal()]
         return f"[…{digits[-2]}{digits[-1]}]"
 
+    if len(_DIGIT.findall(text)) < _FEWEST_DIGITS:  # as in most texts; the search takes longer
+        return text
     return _NUMBER.sub(hide, text)
 
 
@@ -71,18 +76,20 @@ def _mask_event(
     return event
 
 
-_SHARED: tuple[structlog.typing.Processor, ...] = (
+_OURS: tuple[structlog.typing.Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
+    structlog.processors.StackInfoRenderer(),
+)
+_SHARED: tuple[structlog.typing.Processor, ...] = (
+    *_OURS,
     structlog.stdlib.ExtraAdder(),
     structlog.stdlib.PositionalArgumentsFormatter(),
-    structlog.processors.StackInfoRenderer(),
 )
 
 
-def formatter(log_format: LogFormat, *, colors: bool = False) -> logging.Formatter:
-    """Build the formatter that every handler of a process shares."""
+def _rendering(log_format: LogFormat, *, colors: bool) -> tuple[structlog.typing.Processor, ...]:
     render: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if log_format == "json"
@@ -90,16 +97,44 @@ def formatter(log_format: LogFormat, *, colors: bool = False) -> logging.Formatt
             colors=colors, exception_formatter=structlog.dev.plain_traceback
         )
     )
+    return (
+        structlog.processors.format_exc_info,
+        _mask_event,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        render,
+    )
+
+
+def formatter(log_format: LogFormat, *, colors: bool = False) -> logging.Formatter:
+    """Build the formatter that every handler of a process shares."""
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            _mask_event,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            render,
+            *_rendering(log_format, colors=colors),
         ],
     )
+
+
+class _Lines:
+    """Writes our own lines, formatted already, where *handler* writes everyone else's."""
+
+    def __init__(self, name: str, handler: "logging.StreamHandler[TextIO]") -> None:
+        self.name = name
+        self._handler = handler
+
+    def _write(self, line: str) -> None:
+        handler = self._handler
+        handler.acquire()
+        try:
+            handler.stream.write(line + handler.terminator)
+            handler.stream.flush()
+        except (OSError, ValueError):
+            pass  # a line that cannot be written must not cost a call
+        finally:
+            handler.release()
+
+    debug = info = warning = error = critical = _write
 
 
 def configure(
@@ -122,12 +157,8 @@ def configure(
     for chatty in ("httpx", "httpcore", "alembic", "asyncio", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_SHARED,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*_OURS, *_rendering(log_format, colors=target.isatty())],
+        logger_factory=lambda name="root": _Lines(name, handler),
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=True,
     )

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DIAL_TIMEOUT_S = 15.0
 HANG_UP_TIMEOUT_S = 5.0
-REQUEST_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 2.0
 
 TOPIC_TRANSCRIPTION = "lk.transcription"
 TOPIC_CHAT = "lk.chat"
@@ -155,9 +155,18 @@ class Phone:
 
     async def set_call_status(self, status: str) -> None:
         """Set ``sip.callStatus``, as the gateway does when a call's state changes."""
-        await self._request(
-            self._room_now().local_participant.set_attributes({"sip.callStatus": status})
-        )
+        me = self._room_now().local_participant
+        for last in (
+            False,
+            False,
+            True,
+        ):  # LiveKit's answer is lost now and then, though it is done
+            try:
+                await self._request(me.set_attributes({"sip.callStatus": status}))
+                break
+            except CallFailed:
+                if last:
+                    raise
         if status == "active":
             self._note(active_at=time.time())
 

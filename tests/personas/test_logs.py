@@ -147,3 +147,34 @@ def test_handlers_that_libraries_brought_along_are_replaced() -> None:
 
     assert own.getvalue() == ""
     assert [entry["event"] for entry in logged(stream)] == ["once"]
+
+
+def test_a_line_that_cannot_be_written_harms_nobody() -> None:
+    stream = io.StringIO()
+    configure(stream=stream)
+    stream.close()
+
+    structlog.get_logger("router").info("call.dispatched")
+
+
+def test_our_own_lines_look_like_everyone_elses() -> None:
+    stream = io.StringIO()
+    configure(stream=stream)
+
+    structlog.get_logger("ours").warning("call.dispatched", room=f"call-{NUMBER}", exc_info=True)
+    logging.getLogger("theirs").warning("to %s", NUMBER)
+
+    ours, theirs = logged(stream)
+    assert ours["room"] == "call-[…59]"
+    assert theirs["event"] == "to […59]"
+    assert set(theirs) - set(ours) == set()
+    assert (ours["logger"], ours["level"]) == ("ours", "warning")
+
+
+def test_our_own_lines_below_the_level_are_left_out() -> None:
+    stream = io.StringIO()
+    configure(level="warning", stream=stream)
+
+    structlog.get_logger("ours").info("call.dispatched")
+
+    assert stream.getvalue() == ""

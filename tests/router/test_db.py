@@ -1,10 +1,12 @@
 """The seam to the database: transactions, deadlines, one error."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from router import db
 from router.db import Store
@@ -111,3 +113,99 @@ async def test_a_reader_does_not_wait_for_a_writer(store: Store) -> None:
     release.set()
     await writing
     assert await texts(store) == ["before", "during"]
+
+
+def insert_soon(store: Store, text: str) -> list[StoreUnavailable]:
+    failures: list[StoreUnavailable] = []
+    store.write_soon(lambda c: c.execute(sa.insert(notes), {"text": text}), failures.append)
+    return failures
+
+
+async def test_what_may_wait_is_written_before_a_later_write(tmp_path: Path) -> None:
+    store = await Store(f"sqlite:///{tmp_path / 'store.db'}").open()
+    await store.write(metadata.create_all)
+    insert_soon(store, "first")
+
+    found = await store.write(lambda c: c.execute(sa.select(notes)).scalars().all())
+
+    assert list(found) == ["first"]
+    await store.aclose()
+
+
+async def test_what_may_wait_is_written_by_itself_if_nothing_else_comes(store: Store) -> None:
+    failures = insert_soon(store, "alone")
+
+    await until_written(store, "alone")
+
+    assert failures == []
+
+
+async def until_written(store: Store, text: str) -> None:
+    async with asyncio.timeout(5):
+        while text not in await texts(store):
+            await asyncio.sleep(0)
+
+
+async def test_closing_writes_what_may_still_wait(store: Store, store_url: str) -> None:
+    insert_soon(store, "last")
+    add_too = asyncio.create_task(add(store, "with it"))
+    await asyncio.sleep(0)
+
+    await store.aclose()
+
+    await add_too
+    again = await Store(store_url).open()
+    assert await texts(again) == ["last", "with it"]
+    await again.aclose()
+
+
+async def test_who_does_not_wait_is_told_when_it_was_not_written(store: Store) -> None:
+    await add(store, "twice")
+    failures = insert_soon(store, "twice")
+
+    await add(store, "another")
+    await store.flush()
+
+    assert [failure.reason for failure in failures] == ["IntegrityError"]
+    assert await texts(store) == ["another", "twice"]
+
+
+def quick(store: Store) -> Callable[[str], bool]:
+    tried = store.quick_insert(
+        (sqlite if store.is_sqlite else postgresql).insert(notes).on_conflict_do_nothing(), ["text"]
+    )
+    return lambda text: tried({"text": text})
+
+
+async def test_a_quick_insert_is_done_at_once_or_not_at_all(store: Store) -> None:
+    insert = quick(store)
+
+    answers = [insert("a"), insert("a")]
+
+    assert answers == [store.is_sqlite, False]
+    assert await texts(store) == (["a"] if store.is_sqlite else [])
+
+
+async def test_a_quick_insert_waits_for_nobody(store: Store, store_url: str) -> None:
+    release, locked = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    other = Store(store_url)
+
+    def hold(connection: sa.Connection) -> None:
+        connection.execute(sa.insert(notes), {"text": "other"})
+        loop.call_soon_threadsafe(locked.set)
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(5)
+
+    holding = asyncio.create_task(other.write(hold))
+    await locked.wait()
+
+    assert quick(store)("mine") is False
+
+    release.set()
+    await holding
+    assert await texts(store) == ["other"]
+    await other.aclose()
+
+
+async def test_a_quick_insert_before_the_store_is_open_is_not_done(store_url: str) -> None:
+    assert quick(Store(store_url))("a") is False

@@ -68,6 +68,45 @@ async def test_what_livekit_refuses_was_not_done(
             await livekit.dispatch("call-1", "{}", {})
 
 
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"code":7}', b"\xff"])
+async def test_a_refusal_in_other_words_than_twirps_is_known_by_its_status(
+    server: FakeLiveKit, body: bytes
+) -> None:
+    server.answers["CreateDispatch"] = (403, body)
+
+    async with connected(server.url) as livekit:
+        with pytest.raises(DispatchRefused, match="status_403"):
+            await livekit.dispatch("call-1", "{}", {})
+
+
+async def test_a_redirect_is_not_followed_and_nothing_was_done(server: FakeLiveKit) -> None:
+    server.answers["CreateDispatch"] = (307, b"")
+
+    async with connected(server.url) as livekit:
+        with pytest.raises(DispatchRefused, match="status_307"):
+            await livekit.dispatch("call-1", "{}", {})
+
+    assert len(server.asked) == 1
+
+
+async def test_an_answer_that_cannot_be_read_may_mean_that_it_was_done(
+    server: FakeLiveKit,
+) -> None:
+    server.answers["CreateDispatch"] = (200, b"\xff\xff")
+
+    async with connected(server.url) as livekit:
+        with pytest.raises(DispatchUnknown, match="unreadable_answer"):
+            await livekit.dispatch("call-1", "{}", {})
+
+
+@pytest.mark.parametrize("path", ["", "/", "/base"])
+async def test_the_address_may_end_in_a_slash_or_hold_a_path(
+    server: FakeLiveKit, path: str
+) -> None:
+    async with connected(server.url + path) as livekit:
+        assert await livekit.dispatch("call-1", "{}", {}) == "AD_7"
+
+
 async def test_a_server_that_is_not_there_did_nothing() -> None:
     async with FakeLiveKit() as gone:
         url = gone.url
