@@ -1,6 +1,6 @@
 # Few verbs; CI runs the same ones. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt bench lock clean
+.PHONY: help setup demo test check fmt bench faults lock clean
 PY := .venv/bin/python
 
 help: ## this list
@@ -32,6 +32,11 @@ fmt: setup ## format, and fix what ruff can fix
 bench: setup ## the figures of BENCH.md
 	@$(PY) -m router.demo.livekit_server >/dev/null
 	@$(PY) -m tests.bench
+
+faults: setup ## everything that may break, broken on purpose; writes FAULTS.md
+	@deploy/dev/system-packages.sh espeak-ng postgresql redis-server
+	@$(PY) -m router.demo.livekit_server >/dev/null
+	@$(PY) -m tests.faults $(ARGS)
 
 lock: ## hash-pinned requirements from pyproject.toml; UPGRADE=1 takes the newest versions
 	@deploy/requirements/lock.sh $(if $(UPGRADE),--upgrade)

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 from personas.contract import RESERVED_KEY, CallConfig, read_metadata
 from personas.errors import BadMetadata, PersonaError, PersonaInvalid
 from personas.model import Persona, Voice, version_of
+from personas.options import NO_OPTIONS, PersonaOptions, read_options
 from personas.phone import MAX_RAW_CHARS
 
 Place: TypeAlias = Literal["room", "job", "participant"]
@@ -52,6 +53,8 @@ class Brief:
     language: str | None = None
     voice: Voice | None = None
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    options: PersonaOptions = NO_OPTIONS  # of the persona that speaks: tools, models, limits
 
     call: CallConfig | None = None  # None: not dispatched by our router
     direction: Direction = "inbound"
@@ -220,6 +223,7 @@ def _agent_config(brief: Brief, document: Json) -> Brief:
         closing_message=None,
         language=_text(config.get("language")),
         voice=Voice(provider=provider, id=voice_id) if voice_id else None,
+        options=NO_OPTIONS,
         call_reason=_text(document.get("call_reason")),
         variables=_with(
             variables,
@@ -273,8 +277,11 @@ def _persona_of_campaign(
 
 
 def _speaking_as(persona: Persona, brief: Brief, *, origin: str, because: str = "") -> Brief:
+    options, problems = read_options(persona.document)
     return replace(
         brief,
+        options=options,
+        problems=(*brief.problems, *problems),
         persona_name=persona.persona_name,
         personality=persona.personality,
         conversation_structure=persona.conversation_structure,

@@ -20,6 +20,7 @@ from personas.model import (
     placeholder_name,
     read_fields,
 )
+from personas.options import OPTION_SPELLINGS, read_options
 
 PROMPT_WARNING_BYTES: Final = 20 * 1024
 PROMPT_ERROR_BYTES: Final = 300 * 1024
@@ -35,6 +36,7 @@ ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu fil wuu yue
 """
 _TAG = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{2,8})*")
 _CLOSE_ENOUGH: Final = 0.8
+_SPELLINGS: Final = {**SPELLINGS, **OPTION_SPELLINGS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def lint(persona: Persona | Mapping[str, Any]) -> list[Finding]:
         for field, _, message in (problem.partition(":") for problem in problems)
     ]
     found += _keys(document)
+    found += _options(document)
     found += _whole(document)
     if isinstance(persona, Persona) and persona.reserved_removed:
         found.append(_RESERVED)
@@ -64,6 +67,11 @@ def lint(persona: Persona | Mapping[str, Any]) -> list[Finding]:
         found += _speech(known)
         found += _placeholders(known)
     return sorted(found, key=lambda finding: finding.level != "error")
+
+
+def _options(document: Mapping[str, Any]) -> Iterator[Finding]:
+    for field, _, message in (problem.partition(":") for problem in read_options(document)[1]):
+        yield Finding("error", field, message.strip(), "see `persona-router personas schema`")
 
 
 _RESERVED = Finding(
@@ -95,7 +103,7 @@ def _keys(document: Mapping[str, Any]) -> Iterator[Finding]:
                     "nothing reads this field, and its name is close to one that is read",
                     f"did you mean `{near[0]}`?",
                 )
-    for name, keys in SPELLINGS.items():
+    for name, keys in _SPELLINGS.items():
         if sum(document.get(key) is not None for key in keys) > 1:
             yield Finding(
                 "warning", name, f"it is there as {' and as '.join(keys)}", f"keep `{keys[0]}`"

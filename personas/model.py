@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from personas.errors import PersonaInvalid
+from personas.options import OPTION_SPELLINGS, PersonaOptions
 
 RESERVED_KEY: Final = "_call"
 ENVELOPE_KEYS: Final = ("data", "result", "persona")
@@ -99,7 +100,12 @@ def _spellings() -> dict[str, tuple[str, ...]]:
 
 #: How a document may spell each field, the one that wins first.
 SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(_spellings())
-KNOWN_KEYS: Final = frozenset(key for keys in SPELLINGS.values() for key in keys)
+KNOWN_KEYS: Final = frozenset(
+    key
+    for spellings in (SPELLINGS, OPTION_SPELLINGS)
+    for keys in spellings.values()
+    for key in keys
+)
 _PERSONA_KEYS = (*SPELLINGS["personality"], *SPELLINGS["conversation_structure"])
 _WANTED = {
     "conversation_structure": "text, a list or an object",
@@ -405,12 +411,15 @@ def json_schema() -> Json:
 
 def with_spellings(schema: Json) -> Json:
     """Add to *schema*, made from ``PersonaDocument``, what its model cannot express."""
-    properties = schema["properties"]
-    for keys in SPELLINGS.values():
+    options = PersonaOptions.model_json_schema(by_alias=False)
+    properties = schema["properties"] | options["properties"]
+    for keys in (*SPELLINGS.values(), *OPTION_SPELLINGS.values()):
         for other in keys[1:]:
             properties[other] = {**properties[keys[0]], "title": other}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
+        "$defs": schema.get("$defs", {}) | options["$defs"],
+        "properties": properties,
         "anyOf": [{"required": [key]} for key in _PERSONA_KEYS],
     }

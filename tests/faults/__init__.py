@@ -1,0 +1,1 @@
+"""What must hold when things break: scenarios that run for real, and write their figures down."""

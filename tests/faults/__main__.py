@@ -1,0 +1,127 @@
+"""``python -m tests.faults [scenario …] [--quick]``: run them and their controls, write FAULTS.md.
+
+Progress goes to stderr. Exit code 1: something did not hold, or a control was not caught.
+"""
+
+import argparse
+import asyncio
+import importlib
+import pkgutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tests.faults
+from router.demo import binary
+from router.demo.settings import DemoSettings
+from tests.bench.report import machine
+from tests.faults.scenario import Ground, Run, Scenario, Seen, Size
+
+PAGE = Path("FAULTS.md")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A scenario or (``control``) a variant that must be caught, and what it showed."""
+
+    scenario: Scenario
+    control: str
+    seen: Seen
+    minutes: float
+
+    @property
+    def good(self) -> bool:
+        return self.seen.holds is not bool(self.control)
+
+    @property
+    def verdict(self) -> str:
+        if self.control:
+            return "caught" if self.good else "**NOT CAUGHT**"
+        return "holds" if self.good else "**BROKEN**"
+
+
+def scenarios() -> list[Scenario]:
+    """Collect them from the modules of this package, in the order of the modules' names."""
+    found: list[Scenario] = []
+    for module in sorted(module.name for module in pkgutil.iter_modules(tests.faults.__path__)):
+        if not module.startswith(("__", "test_")):
+            found += getattr(importlib.import_module(f"tests.faults.{module}"), "SCENARIOS", ())
+    return found
+
+
+def say(line: str) -> None:
+    """Show progress."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def run(scenario: Scenario, work: Run, control: str, size: Size, folder: Path) -> Row:
+    """Run one of them in a folder and an event loop of its own."""
+    say(f"== {scenario.name}{f' · control: {control}' if control else ''}")
+    started = time.monotonic()
+    folder.mkdir(parents=True)
+    ground = Ground(
+        folder=folder,
+        size=size,
+        say=lambda line: say(f"   {line}"),
+        livekit_server=binary.find(DemoSettings.load()),
+    )
+    seen = asyncio.run(work(ground))
+    row = Row(scenario, control, seen, (time.monotonic() - started) / 60)
+    say(f"   {row.verdict}: {seen.figures} ({row.minutes:.1f} min)")
+    return row
+
+
+def page(rows: list[Row]) -> str:
+    """Return the page in Markdown."""
+    lines = [
+        "# Faults",
+        "",
+        f"Written by `make faults` in {sum(row.minutes for row in rows):.0f} min: {machine()}.",
+        "A control is a variant that is known to be bad; its row is good when the check caught it.",
+        "",
+        "| fault | must show | seen | |",
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        fault, must = row.scenario.fault, row.scenario.must
+        if row.control:
+            fault, must = f"— control: {row.control}", "is caught"
+        lines.append(f"| {fault} | {must} | {row.seen.figures} | {row.verdict} |")
+    return "\n".join([*lines, ""])
+
+
+def main() -> int:
+    """Run."""
+    known = scenarios()
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("scenario", nargs="*", help="default: all of them")
+    parser.add_argument("--quick", action="store_true", help="the sizes of `make test`")
+    parser.add_argument("--list", action="store_true", help="name them, run nothing")
+    asked = parser.parse_args()
+    names = [scenario.name for scenario in known]
+    if asked.list:
+        sys.stdout.write("".join(f"{one.name}\t{one.fault}\n" for one in known))
+        return 0
+    if unknown := sorted(set(asked.scenario) - set(names)):
+        parser.error(f"no scenario {', '.join(unknown)}; --list names them")
+    chosen = [one for one in known if not asked.scenario or one.name in asked.scenario]
+    size: Size = "quick" if asked.quick else "full"
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        for one in chosen:
+            rows.append(run(one, one.run, "", size, Path(folder, one.name, "itself")))
+            for control in one.controls:
+                own = Path(folder, one.name, control.name)
+                rows.append(run(one, control.run, control.bad, size, own))
+    text = page(rows)
+    if chosen == known and size == "full":
+        PAGE.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+    return 0 if all(row.good for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
