@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from personas.lookup import PersonaLookup, build_lookup
 from personas.sources.shared import LOCK_S, SharedPersonas
+from router.access import Access, is_loopback
 from router.bodies import BODY_S, Bodies
 from router.checkups import Checkups
 from router.db import Store
@@ -20,6 +21,7 @@ from router.findings import Refusals
 from router.inbound import InboundCalls
 from router.metrics import Metrics
 from router.overload import Gate
+from router.records.accounts import Accounts
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Journal
 from router.records.leases import Lease
@@ -50,6 +52,7 @@ class Services:
     bodies: Bodies
     gate: Gate
     checkups: Checkups
+    access: Access
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -127,6 +130,7 @@ async def open_services(
                     bodies=Bodies(MAX_BODY_BYTES, body_s),
                     gate=gate,
                     checkups=_checkups(settings, livekit, lookup, metrics),
+                    access=access_from(settings, store, clock),
                     clock=clock,
                 )
         finally:
@@ -149,6 +153,18 @@ def _checkups(
         refusals=refusals,
     )
     return Checkups(doctor.look)
+
+
+def access_from(settings: RouterSettings, store: Store, clock: Callable[[], float]) -> Access:
+    """Return what finds out who asks, as *settings* want it."""
+    return Access(
+        Accounts(store, clock),
+        clock=clock,
+        livekit_secret=settings.livekit_api_secret.get_secret_value(),
+        jwt_secret=settings.api_jwt_secret.get_secret_value(),
+        open_here=settings.router_dev and is_loopback(settings.host),
+        redis_url=settings.redis_url.get_secret_value(),
+    )
 
 
 def _new_id() -> str:

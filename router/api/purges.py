@@ -1,23 +1,44 @@
 """`POST /api/personas/purge`."""
 
-from starlette.requests import Request
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import JSONResponse, Response
 
-from router.api.problems import problem_of
-from router.errors import PurgeRefused
-from router.purge import check_allowed, read_purge
-from router.services import Services
+from personas.phone import parse
+from router.api.endpoints import Ask
+from router.errors import RequestRefused
 
 
-async def purge(request: Request) -> Response:
-    """Forget personas: `{"number": "…"}` or `{"all": true}`."""
-    services: Services = request.state.services
-    settings = services.settings
-    try:
-        check_allowed(request.headers, host=settings.host, dev=settings.router_dev)
-        number = await read_purge(request, settings.default_region)
-    except PurgeRefused as exc:
-        return problem_of(exc.status, exc.title, exc.reason, exc.fix)
+class Purge(BaseModel):
+    """Whose copies are to go: one number's, or all."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    number: Annotated[str | None, Field(max_length=64)] = None
+    all: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Purge":
+        if (self.number is None) == (self.all is None):
+            raise ValueError('send {"number": "+13125550100"} or {"all": true}')
+        return self
+
+
+class Purged(BaseModel):
+    """What went, and whether the other routers know."""
+
+    purged: Literal["number", "all"]
+    others: Literal["none", "told", "later"]
+
+
+async def purge(ask: Ask) -> Response:
+    """Forget personas: the next call asks the persona API again."""
+    services, wanted = ask.services, ask.body.number
+    number = None if wanted is None else parse(wanted, services.settings.default_region)
+    if wanted is not None and number is None:
+        fix = "send the number as E.164, or set DEFAULT_REGION"
+        raise RequestRefused("number_unknown", status=422, fix=fix)
     told = await services.lookup.purge(number)
     others = {None: "none", True: "told", False: "later"}[told]
     return JSONResponse({"purged": "all" if number is None else "number", "others": others})
