@@ -7,7 +7,7 @@ from router.api.endpoints import Endpoint
 from router.api.purges import Purge, Purged, purge
 from router.api.traces import trace
 
-ENDPOINTS: Final = (
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         method="POST",
         path="/login",
