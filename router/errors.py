@@ -7,6 +7,8 @@ RouterError
 ├── DispatchError
 │   ├── DispatchRefused   LiveKit did nothing: releasing the claim and trying again is safe
 │   └── DispatchUnknown   LiveKit may have done it: never repeat blindly, look first
+├── ReportRefused       a request of an agent that is not served; answer its ``status`` and ``fix``
+├── BadCursor           a list was asked to go on from a place that is none of its own
 ├── LiveKitUnavailable  a question to LiveKit was not answered
 └── StoreUnavailable    the database did not answer
 """
@@ -46,6 +48,20 @@ class PurgeRefused(RouterError):
 
 class TokenRefused(RouterError):
     """A token that proves nothing."""
+
+
+class ReportRefused(RouterError):
+    """A request of an agent that is not served."""
+
+    def __init__(self, reason: str, *, status: int, title: str, fix: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.title = title
+        self.fix = fix
+
+
+class BadCursor(RouterError):
+    """A list was asked to go on from a place that is none of its own."""
 
 
 class DispatchError(RouterError):
