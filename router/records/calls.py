@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 
 from personas.reports import (
@@ -24,7 +25,10 @@ from router.db import Store
 from router.errors import StoreUnavailable
 from router.records.archive import Archive
 from router.records.call_tables import TENANT, calls, events, facts
+from router.records.claims import claims
 from router.records.summary import KINDS, summary
+
+log = structlog.get_logger(__name__)
 
 QUALIFICATION: Final = "qualification"
 SILENT_S: Final = 6 * 3600.0  # after that a call of which nothing was heard is taken to be over
@@ -87,13 +91,15 @@ class Calls(Archive):
 
     # ---- what happens to a call ----
 
-    def dispatched(self, call: Dispatched, failed: Callable[[StoreUnavailable], None]) -> None:
-        """Begin or go on with a record, soon; *failed* is told if that could not be done."""
+    def dispatched(self, call: Dispatched) -> None:
+        """Begin or go on with a record, soon; the first report begins it if that fails."""
         row = _empty(call.call_id, self._clock()) | {
             name: getattr(call, name) for name in (*_ONCE, *_PERSONA, "language", "started_at")
         }
         row |= {"direction": "inbound", "attempts": call.attempt, "opened_by": "router"}
-        self._store.write_soon(lambda connection: connection.execute(self._begin, row), failed)
+        self._store.write_soon(
+            lambda connection: connection.execute(self._begin, row), _not_written
+        )
 
     async def take(self, report: CallReport) -> int:
         """Store a report; return the highest seq up to which all events of the attempt are stored.
@@ -128,10 +134,9 @@ class Calls(Archive):
             connection.execute(self._new_event, row)
             self._summarise(connection, call_id, {})
 
-    def room_finished(
-        self, room_sid: str, at: float, failed: Callable[[StoreUnavailable], None]
-    ) -> None:
+    def room_finished(self, room_sid: str) -> None:
         """Close what is open in a room, soon."""
+        at = self._clock()
         in_room = sa.select(calls.c.call_id).where(
             calls.c.room_sid == room_sid, calls.c.ended_at.is_(None)
         )
@@ -140,9 +145,25 @@ class Calls(Archive):
             found = connection.execute(in_room).scalars().all()
             self.end(connection, found, "the room was closed", at)
 
-        self._store.write_soon(close, failed)
+        self._store.write_soon(close, _not_written)
 
     # ---- housekeeping ----
+
+    async def close_ended(self) -> int:
+        """Close records whose claim has ended; return how many."""
+        ended = (
+            sa.select(calls.c.call_id, claims.c.ended_because)
+            .join(claims, claims.c.call_id == calls.c.call_id)
+            .where(calls.c.ended_at.is_(None), claims.c.state == "ended")
+            .limit(PURGE_CHUNK)
+        )
+        found = await self._store.read(lambda connection: connection.execute(ended).all())
+        because_of: dict[str, list[str]] = {}
+        for row in found:
+            because_of.setdefault(row.ended_because or "the call ended", []).append(row.call_id)
+        for because, call_ids in because_of.items():
+            await self.ended(call_ids, because)
+        return len(found)
 
     async def silent(self) -> list[Open]:
         """Return the open calls of which nothing was heard for a moment, longest silent first."""
@@ -311,6 +332,10 @@ class Calls(Archive):
                 "heard_at": new.heard_at,
             },
         )
+
+
+def _not_written(error: StoreUnavailable) -> None:
+    log.error("record.not_written", reason=error.reason)
 
 
 def _empty(call_id: str, now: float) -> dict[str, Any]:
