@@ -15,7 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from router.answers import SHED
 from router.api.openapi import document
+from router.api.reports import report
 from router.api.table import ENDPOINTS
+from router.api.tools import run_tool
 from router.bodies import BODY_S
 from router.headers import with_headers
 from router.metrics import Metrics
@@ -46,6 +48,8 @@ ROUTES = [
     Route("/version", version),
     Route("/openapi.json", openapi),
     *(endpoint.route(prefix) for prefix in API_PREFIXES for endpoint in ENDPOINTS),
+    Route("/api/calls/{id}/tools/{name}", run_tool, methods=["POST"]),
+    Route("/api/reports", report, methods=["POST"]),
 ]
 
 
@@ -96,6 +100,7 @@ def build_app(
             tasks = {
                 asyncio.create_task(services.journal.run()),
                 asyncio.create_task(services.watch.run()),
+                asyncio.create_task(services.bookkeeping.run()),
             }
             try:
                 yield {"services": services}

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from router.api import accounts
+from router.api import accounts, calls
 from router.api.endpoints import Endpoint
 from router.api.purges import Purge, Purged, purge
 from router.api.traces import trace
@@ -93,6 +93,54 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         needs="admin",
         summary="Who changed what",
         answer=accounts.DeedsShown,
+    ),
+    Endpoint(
+        method="GET",
+        path="/summary",
+        handler=calls.summary,
+        needs="viewer",
+        summary="Totals, and the latest calls",
+        query=calls.WhichNumbers,
+        answer=calls.Summary,
+    ),
+    Endpoint(
+        method="GET",
+        path="/sessions",
+        handler=calls.list_sessions,
+        needs="viewer",
+        summary="Calls, as older clients know them",
+        query=calls.WhichCalls,
+        answer=calls.SessionsShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/information",
+        handler=calls.list_facts,
+        needs="viewer",
+        summary="What callers told",
+        query=calls.WhichFacts,
+        answer=calls.FactsShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/calls",
+        handler=calls.list_calls,
+        needs="viewer",
+        summary="Calls",
+        query=calls.WhichCalls,
+        answer=calls.CallsShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/calls/{id}",
+        handler=calls.show_call,
+        needs="viewer",
+        summary="One call: record, transcript, facts, events",
+        query=calls.WhichNumbers,
+        answer=calls.WholeCall,
     ),
     Endpoint(
         method="GET",
