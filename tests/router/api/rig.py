@@ -1,5 +1,6 @@
 """A router in this process, and clients who are different people."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from router.access import operator_token
 from router.app import build_app
 from router.principals import Role
 from router.services import Services
@@ -63,3 +65,8 @@ async def open_rig(tmp_path: Path, **changed: Any) -> AsyncIterator[Rig]:
 
             assert state is not None
             yield Rig(state["services"], client)
+
+
+def operator_headers() -> dict[str, str]:
+    """Return the header of a command of this machine."""
+    return {"Authorization": f"Bearer {operator_token(SECRET.decode(), time.time())}"}
