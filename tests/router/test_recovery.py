@@ -40,14 +40,14 @@ def action(
     looks: Sequence[tuple[float, Sequence[Participant]]],
     claim: Watched | None = CLAIM,
     *,
-    has_fallback: bool = False,
+    means: Means = ALONE,
 ) -> Action:
     """What is to be done after *looks* at a room, each at its second."""
     seen: Seen | None = None
     for at, participants in looks:
         look = look_at(participants, seen, at=at, now=NOW + at)
         seen = look.seen
-    return assess(look, claim, LIMITS, has_fallback=has_fallback)
+    return assess(look, claim, LIMITS, means)
 
 
 def of(state: Any, **changed: Any) -> Watched:
@@ -117,11 +117,11 @@ def test_after_five_attempts_the_ringing_is_ended() -> None:
 def test_before_that_the_fallback_agent_gets_its_turn() -> None:
     fifth, sixth = of("dispatched", failures=4), of("dispatched", failures=5)
 
-    last = action([(60.0, [CALLER])], fifth, has_fallback=True)
+    last = action([(60.0, [CALLER])], fifth, means=Means(fallback_agent=True))
 
     assert isinstance(last, Redispatch)
     assert last.fallback
-    assert isinstance(action([(60.0, [CALLER])], sixth, has_fallback=True), GiveUp)
+    assert isinstance(action([(60.0, [CALLER])], sixth, means=Means(fallback_agent=True)), GiveUp)
 
 
 def test_an_agent_that_has_left_its_caller_is_replaced_after_three_seconds() -> None:
@@ -192,7 +192,7 @@ def test_whatever_is_seen_an_agent_is_sent_only_to_a_caller_who_is_there(
 ) -> None:
     claim = of(state, failures=failures) if state else None
 
-    chosen = action(looks, claim, has_fallback=fallback)
+    chosen = action(looks, claim, means=Means(fallback_agent=fallback))
 
     there = looks[-1][1]
     if isinstance(chosen, Adopt | Redispatch | GiveUp):
