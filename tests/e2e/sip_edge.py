@@ -1,8 +1,8 @@
 """A SIP service in front of a livekit-server that has none: it answers TransferSIPParticipant."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -76,19 +76,20 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 def open_sip_edge(behind: str) -> Iterator[FakeSipEdge]:
     """Serve one on a free port of loopback, in a thread: waiting for a router blocks the loop."""
     edge = FakeSipEdge(behind)
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(edge.serve, "127.0.0.1", 0))
-    edge.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield edge
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        server.close()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-            loop.run_until_complete(asyncio.wait({task}))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+    opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        over = asyncio.Event()
+        server = await asyncio.start_server(edge.serve, "127.0.0.1", 0)
+        edge.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        opened.set_result((asyncio.get_running_loop(), over))
+        await over.wait()
+        server.close()  # what is still open is cancelled with the loop
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, serve())
+        loop, over = opened.result()
+        try:
+            yield edge
+        finally:
+            loop.call_soon_threadsafe(over.set)

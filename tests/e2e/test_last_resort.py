@@ -1,6 +1,8 @@
 """No worker at all: the router itself answers the phone, on the real livekit-server."""
 
 import json
+import os
+import signal
 from array import array
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -152,14 +154,16 @@ async def test_an_agent_that_comes_late_finds_the_caller_alone(
     assert done["how"] == "agent_came"
 
 
-async def test_a_router_that_dies_leaves_nobody_in_the_room(
+async def test_the_party_of_a_router_that_dies_leaves_and_the_next_router_ends_the_call(
     folder: Path, livekit_program: Path
 ) -> None:
     async with open_alone(folder, livekit_program) as alone, alone.phone() as caller:
         await caller.wait_for_answer(timeout_s=ANSWER_S)
-        alone.router.kill()
+        os.kill(alone.router.child.pid, signal.SIGKILL)  # the router alone, not its party
+        await until(lambda: caller.others == (), what="the end of the router's party")
+        await alone.router.stop()
+        await alone.router.start()
+        await caller.wait_for_end(timeout_s=ANSWER_S)
+        [alert] = [one for one in alone.events("alert.raised") if one["action"] == "given_up"]
 
-        def alone_again() -> bool:
-            return caller.others == ()
-
-        await until(alone_again, what="the end of the router's party")
+    assert alert["because"] == "no agent has come, time after time"
