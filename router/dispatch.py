@@ -34,7 +34,7 @@ from livekit.protocol.sip import (
 )
 from yarl import URL
 
-from router import tokens
+from personas.tokens import sign
 from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
 from router.routing import Participant
 
@@ -139,7 +139,7 @@ class LiveKit:
     def _token(self, for_s: int, grants: Mapping[str, Any]) -> str:
         now = int(time.time())
         claims = {"iss": self._key, "nbf": now - TOKEN_LEEWAY_S, "exp": now + for_s}
-        return tokens.sign({**claims, **grants}, self._secret.encode())
+        return sign({**claims, **grants}, self._secret.encode())
 
     async def ping(self) -> None:
         """Ask a cheap question.

@@ -26,6 +26,7 @@ from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
 from router.records.claims import Claim, Claims, Held, Settled, SpareClaims
+from router.records.journal import Decided
 from router.routing import Answer, Decision, Event, Ignore, InboundCall, Refuse, decide
 from router.trunks import Trunks
 
@@ -33,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 Verdict = Literal["dispatched", "duplicate", "ignored", "refused", "unknown", "held", "failed"]
 
+_DECIDED: Mapping[str, Decided] = {"ignored": "ignore", "refused": "refuse"}
 #: What LiveKit shall deliver again: nothing was dispatched, and it is not known to be under way.
 AGAIN: frozenset[Verdict] = frozenset({"held", "failed"})
 
@@ -56,6 +58,11 @@ class Outcome:
     because: str
     again_in_s: float = 1.0
     trail: Trail | None = None  # None: it was no call to answer
+
+    @property
+    def decided(self) -> Decided:
+        """What the rule said of the caller, whatever came of it then."""
+        return _DECIDED.get(self.verdict, "answer")
 
 
 @dataclass(frozen=True, slots=True)

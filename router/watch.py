@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 from opentelemetry.trace import Span, Tracer, get_tracer
@@ -24,7 +24,7 @@ from router.inbound import Again, InboundCalls, Outcome
 from router.lastresort.desk import BECAUSE, LastResort, Stranded
 from router.metrics import Metrics
 from router.records.claims import Claims
-from router.records.journal import WATCH, Decided, Delivered
+from router.records.journal import WATCH, Delivered
 from router.records.leases import Lease
 from router.recovery import (
     Adopt,
@@ -55,7 +55,6 @@ OTHER_EVERY_S = 5.0  # and a room that is no call
 OTHER_AFTER_S = 10.0  # from when on a room without a caller is taken for no call
 AT_ONCE = 16  # questions to LiveKit at the same time
 FORGET_EVERY_S = 600.0
-DECIDED: Final[Mapping[str, Decided]] = {"ignored": "ignore", "refused": "refuse"}
 VANISHED_AFTER_S = 5.0  # a claim whose room is not listed: it may be a moment old
 
 
@@ -326,9 +325,8 @@ class Watch:
     ) -> None:
         """Write down that an agent was sent, or was to be."""
         event = replace(_joined(room, sent.caller), name=f"{WATCH}{action}")
-        decided = DECIDED.get(outcome.verdict, "answer")
         because = f"{sent.because}; {outcome.because}"
-        done = Delivered(at, 0, outcome.verdict, because, decided, event)
+        done = Delivered(at, 0, outcome.verdict, because, outcome.decided, event)
         if trail := outcome.trail:
             done = done._replace(
                 dialed=trail.dialed,
