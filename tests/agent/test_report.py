@@ -226,7 +226,7 @@ async def test_what_is_too_much_or_too_old_is_dropped(router: FakeRouter, tmp_pa
 
     await again.turn()
 
-    assert os.listdir(tmp_path) == [new.name]
+    assert (files_in(tmp_path), begun.exists()) == ([new], False)
     await again.aclose()
 
 
