@@ -27,7 +27,7 @@ async def deaf_bed(logs: Path, livekit_program: Path) -> AsyncIterator[Bed]:
         logs / "test_watch",
         livekit_program,
         personas={DID[1:]: PERSONA},
-        router_settings={"ANSWER_TIMEOUT_S": "1.0"},
+        router_settings={"ANSWER_TIMEOUT_S": "1.0", "LAST_RESORT_CALLS": "0"},
         agent_settings={"AGENT_IDLE_PROCESSES": "3"},
         include_events=("room_finished",),
     ) as bed:
