@@ -11,6 +11,7 @@ RouterError
 ├── ToolRefused         a tool was not run or not done; the reason is a sentence for the model
 ├── CalendarAway        a calendar did not answer: its tools are withdrawn for this call
 ├── BookingRefused      an appointment cannot be had; the reason is a sentence for the model
+├── NotChanged          the persona of a call was not changed, and will not be if tried again now
 ├── BadCursor           a list was asked to go on from a place that is none of its own
 ├── LiveKitUnavailable  a question to LiveKit was not answered
 └── StoreUnavailable    the database did not answer
@@ -83,6 +84,10 @@ class BookingRefused(RouterError):
 
     ``reason`` is a sentence for the model.
     """
+
+
+class NotChanged(RouterError):
+    """Why: ``no_such_call``, ``no_agent``, ``persona_too_large``."""
 
 
 class BadCursor(RouterError):

@@ -5,26 +5,34 @@ request only names a tool and its arguments: were an agent taken over by what a 
 could not reach more than its persona allows.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import httpx
 import structlog
 
 from personas.model import Persona
 from personas.options import Calendar, PersonaOptions, read_options
 from personas.tools import DO_NOT_CALL_TOOL, offer
+from router.db import Store
 from router.errors import ToolRefused
+from router.records.appointments import BuiltInCalendar
+from router.records.claims import Claims
 from router.records.do_not_call import DoNotCall
 from router.records.recollection import CallAbout, Recollection, ToldFact
-from router.tools.calendars import CalendarTools, booking_of
-from router.tools.http_tools import HttpTools
+from router.settings import RouterSettings
+from router.tools.calcom import CalCom
+from router.tools.calendars import CalendarPort, CalendarTools, booking_of
+from router.tools.http_tools import Hosts, HttpTools
 
 log = structlog.get_logger(__name__)
 
 MAX_FACTS: Final = 50
+CONNECTION_S: Final = 20.0  # at most; each tool has a deadline of its own
 UNKNOWN_CALL: Final = "This cannot be done on this call."
 NOT_OFFERED: Final = "There is no such tool on this call."
 
@@ -110,6 +118,41 @@ _BUILT_IN: Final[Mapping[str, Callable[[CallToolbox, _Use], Awaitable[str]]]] = 
     "check_calendar": CallToolbox._check,  # noqa: SLF001
     "book_appointment": CallToolbox._book,  # noqa: SLF001
 }
+
+
+@asynccontextmanager
+async def open_toolbox(
+    settings: RouterSettings,
+    store: Store,
+    appointments: BuiltInCalendar,
+    *,
+    clock: Callable[[], float],
+) -> AsyncIterator[Callable[[Claims], CallToolbox]]:
+    """Give what makes a toolbox; its connections are open until the block ends."""
+    ports: dict[str, CalendarPort] = {"builtin": appointments}
+    client = httpx.AsyncClient(follow_redirects=False, trust_env=False, timeout=CONNECTION_S)
+    async with client:
+        if key := settings.calcom_api_key.get_secret_value():
+            ports["calcom"] = CalCom(client, base=settings.calcom_api_base, api_key=key)
+
+        def toolbox_for(claims: Claims) -> CallToolbox:
+            async def persona_of(call_id: str) -> Persona | None:
+                spoke = await claims.spoke(call_id)
+                return spoke.persona if spoke else None
+
+            return CallToolbox(
+                persona_of=persona_of,
+                recollection=Recollection(store),
+                do_not_call=DoNotCall(store, clock=clock),
+                calendars=CalendarTools(ports=ports),
+                http=HttpTools(
+                    client=client,
+                    hosts=Hosts.of(settings.tool_hosts),
+                    secrets=settings.tool_secrets_dir,
+                ),
+            )
+
+        yield toolbox_for
 
 
 def _line(fact: ToldFact) -> str:

@@ -1,7 +1,7 @@
 """The port to calendars, and the two tools over it: what is free, and to take it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, Protocol
@@ -56,7 +56,6 @@ class CalendarTools:
     """
 
     ports: Mapping[str, CalendarPort]  # by provider
-    count: Callable[[str], None] = lambda _outcome: None
 
     async def check(self, calendar: Calendar, zone: ZoneInfo, arguments: Mapping[str, Any]) -> str:
         """Say what is free on one day."""
@@ -68,7 +67,7 @@ class CalendarTools:
         try:
             spans = await self._port(calendar).free(calendar, day, zone)
         except CalendarAway as exc:
-            raise self._away(exc) from exc
+            raise _away(exc) from exc
         wanted = in_part(spans, part if isinstance(part, str) else None, zone)
         if spans and not wanted:
             return f"Not at that time of day. {in_words(spans, day, zone)}"
@@ -86,11 +85,9 @@ class CalendarTools:
         try:
             span = await self._port(calendar).book(calendar, start, zone, booking)
         except BookingRefused as exc:
-            self.count("refused")
             return exc.reason
         except CalendarAway as exc:
-            raise self._away(exc) from exc
-        self.count("booked")
+            raise _away(exc) from exc
         at = local(span.starts, zone)
         return f"Booked: {said_day(at.date())}, {at:%H:%M} ({zone.key} time)."
 
@@ -100,9 +97,9 @@ class CalendarTools:
             raise CalendarAway("not configured")
         return port
 
-    def _away(self, exc: CalendarAway) -> ToolRefused:
-        self.count("away")
-        return ToolRefused(f"The calendar cannot be reached: {exc.reason}.", status=409)
+
+def _away(exc: CalendarAway) -> ToolRefused:
+    return ToolRefused(f"The calendar cannot be reached: {exc.reason}.", status=409)
 
 
 def booking_of(arguments: Mapping[str, Any], *, call_id: str, phone: str | None) -> Booking:
