@@ -1,6 +1,7 @@
 """`POST /api/personas/purge`."""
 
-from typing import Annotated, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import JSONResponse, Response
@@ -17,6 +18,9 @@ class Purge(BaseModel):
 
     number: Annotated[str | None, Field(max_length=64)] = None
     all: Literal[True] | None = None
+    live: Annotated[
+        bool, Field(description="calls that go on speak as the new persona from their next turn on")
+    ] = False
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "Purge":
@@ -25,11 +29,20 @@ class Purge(BaseModel):
         return self
 
 
+class LiveChanged(BaseModel):
+    """How many calls that go on speak as another persona now."""
+
+    changed: int
+    same: int
+    not_reached: int
+
+
 class Purged(BaseModel):
     """What went, and whether the other routers know."""
 
     purged: Literal["number", "all"]
     others: Literal["none", "told", "later"]
+    live: LiveChanged | None = None
 
 
 async def purge(ask: Ask) -> Response:
@@ -41,4 +54,7 @@ async def purge(ask: Ask) -> Response:
         raise RequestRefused("number_unknown", status=422, fix=fix)
     told = await services.lookup.purge(number)
     others = {None: "none", True: "told", False: "later"}[told]
-    return JSONResponse({"purged": "all" if number is None else "number", "others": others})
+    answer: dict[str, Any] = {"purged": "all" if number is None else "number", "others": others}
+    if ask.body.live:
+        answer["live"] = asdict(await services.live.refresh(number))
+    return JSONResponse(answer)

@@ -3,7 +3,9 @@
 from typing import Final
 
 from router.api import accounts, calls
+from router.api.calendars import calendar
 from router.api.endpoints import Endpoint
+from router.api.live import Applied, NewPersona, change_persona
 from router.api.purges import Purge, Purged, purge
 from router.api.traces import trace
 
@@ -148,6 +150,22 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=trace,
         needs="viewer",
         summary="Where the ring time of a call went",
+    ),
+    Endpoint(
+        method="POST",
+        path="/calls/{id}/persona",
+        handler=change_persona,
+        needs="operator",
+        summary="Have another persona speak from the next turn on",
+        body=NewPersona,
+        answer=Applied,
+    ),
+    Endpoint(
+        method="GET",
+        path="/calendars/{name}.ics",
+        handler=calendar,
+        needs="viewer",
+        summary="The appointments of a built-in calendar, as iCalendar",
     ),
     Endpoint(
         method="POST",
