@@ -21,6 +21,8 @@ OPEN = {
     "/metrics": "anybody who reaches the port",
     "/version": "anybody",
     "/openapi.json": "anybody",
+    "/api/reports": "the token of a call",
+    "/api/calls/{id}/tools/{name}": "the token of a call",
 }
 
 
