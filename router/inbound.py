@@ -18,7 +18,8 @@ from personas.contract import (
     decode,
     encode,
 )
-from personas.lookup import Found, PersonaLookup
+from personas.found import Found
+from personas.lookup import PersonaLookup
 from personas.model import Persona
 from personas.phone import DialedNumber
 from personas.traces import traceparent

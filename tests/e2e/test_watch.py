@@ -17,7 +17,7 @@ from tests.e2e.evidence import Evidence, open_evidence, until
 DID = "+13125550160"
 WELCOME = "Harbour desk, good day."
 PERSONA = {"persona_name": "Harbour", "personality": "You are brief.", "welcome_message": WELCOME}
-ANSWER_S = 30.0
+ANSWER_S = 60.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -27,7 +27,7 @@ async def deaf_bed(logs: Path, livekit_program: Path) -> AsyncIterator[Bed]:
         logs / "test_watch",
         livekit_program,
         personas={DID[1:]: PERSONA},
-        router_settings={"ANSWER_TIMEOUT_S": "1.0", "LAST_RESORT_CALLS": "0"},
+        router_settings={"ANSWER_TIMEOUT_S": "3.0", "LAST_RESORT_CALLS": "0"},
         agent_settings={"AGENT_IDLE_PROCESSES": "3"},
         include_events=("room_finished",),
     ) as bed:
