@@ -1,18 +1,20 @@
 """Answer one ringing call: decide, claim, look up, dispatch. It holds no rules of its own."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import structlog
 from opentelemetry.trace import Span, Tracer, get_tracer, set_span_in_context
+from pydantic import JsonValue
 
 from personas.contract import (
     ATTRIBUTE_ATTEMPT,
     ATTRIBUTE_CALL,
     CallConfig,
     Origin,
+    Report,
     Ring,
     Source,
     decode,
@@ -26,6 +28,8 @@ from personas.traces import traceparent
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
+from router.records.archive import FactRecord
+from router.records.calls import Dispatched
 from router.records.claims import Claim, Claims, Held, Settled, SpareClaims
 from router.records.journal import Decided
 from router.routing import Answer, Decision, Event, Ignore, InboundCall, Refuse, decide
@@ -83,6 +87,11 @@ class _Attempt:
     webhook_at: float
     stages: Mapping[str, float]  # milliseconds of what came before the dispatch
     again: Again = FIRST
+    memory: Sequence[JsonValue] = ()  # what the caller told before
+
+
+async def _no_facts(_call_id: str) -> Sequence[FactRecord]:
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +106,9 @@ class InboundCalls:
     metrics: Metrics
     clock: Callable[[], float] = time.time
     timer: Callable[[], float] = field(default=time.perf_counter)
+    note_call: Callable[[Dispatched], None] = lambda _call: None
+    report_for: Callable[[str], Report | None] = lambda _call_id: None  # by call id
+    facts_of: Callable[[str], Awaitable[Sequence[FactRecord]]] = _no_facts  # by call id
     tracer: Tracer = field(default=get_tracer("persona-router"))
 
     async def take(self, event: Event) -> Outcome:
@@ -148,7 +160,8 @@ class InboundCalls:
             self.metrics.lookups[found.origin.source].inc()
             trail.origin = found.origin
             looked_up, trail.stages["persona"] = self._stage("persona", started)
-            attempt = _Attempt(claim, self.clock(), {}, again)
+            memory = await self._facts(claim.call_id) if again.resume else []
+            attempt = _Attempt(claim, self.clock(), {}, again, memory)
             outcome = await self._dispatch(decision, found, attempt)
             trail.stages["dispatch"] = round((self.timer() - looked_up) * 1000, 1)
             if span.is_recording():
@@ -165,6 +178,15 @@ class InboundCalls:
     async def _persona_again(self, call: InboundCall, claim: Claim, again: Again) -> Found:
         kept = await self._spoke(claim.call_id) if again.resume else None
         return kept or await self.personas.find(call.dialed)
+
+    async def _facts(self, call_id: str) -> list[JsonValue]:
+        """Return what the caller told the agents before, as the next agent reads it."""
+        try:
+            facts = await self.facts_of(call_id)
+        except StoreUnavailable as exc:
+            log.error("facts.not_read", call_id=call_id, reason=exc.reason)
+            return []
+        return [{"category": one.category, "information": one.information} for one in facts]
 
     async def _spoke(self, call_id: str) -> Found | None:
         """Return the persona that a call was sent before, as it was then."""
@@ -233,7 +255,10 @@ class InboundCalls:
             origin=explained(found.origin, answer.because),
             ring=Ring(webhook_at=attempt.webhook_at, dispatched_at=self.clock()),
             resume=attempt.again.resume,
+            report=self.report_for(claim.call_id),
+            memory=attempt.memory,
         )
+        self.note_call(_noted(call, config, found.persona))
         encoded = encode(found.persona, config, self.personas.house_persona)
         sent, source = found.persona, config.origin.source
         if encoded.dropped:
@@ -322,6 +347,8 @@ def call_config(
     origin: Origin,
     ring: Ring,
     resume: bool = False,
+    report: Report | None = None,
+    memory: Sequence[JsonValue] = (),
 ) -> CallConfig:
     """Return what the agent is told about *call* beside the persona."""
     number = call.dialed.number
@@ -337,4 +364,26 @@ def call_config(
         attempt=attempt,
         ring=ring,
         resume=resume,
+        report=report,
+        memory=list(memory),
+    )
+
+
+def _noted(call: InboundCall, config: CallConfig, persona: Persona) -> Dispatched:
+    """Return what the call's record begins with."""
+    return Dispatched(
+        call_id=config.call_id,
+        attempt=config.attempt,
+        room=call.room,
+        room_sid=call.room_sid,
+        sip_call_id=call.sip_call_id,
+        caller=call.caller,
+        dialed_number=config.dialed_number or config.dialed_as,
+        trunk=call.trunk_id,
+        persona_name=persona.persona_name,
+        persona_version=config.origin.version,
+        persona_origin=config.origin.source,
+        persona_because=config.origin.because,
+        language=persona.language,
+        started_at=config.ring.webhook_at,
     )
