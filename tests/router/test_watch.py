@@ -436,7 +436,7 @@ async def test_the_next_agent_knows_what_the_caller_told_the_last(bench: Bench) 
 
 
 async def test_facts_that_cannot_be_read_keep_nobody_waiting(bench: Bench) -> None:
-    async def away(call_id: str) -> list[FactRecord]:
+    async def away(_call_id: str) -> list[FactRecord]:
         raise StoreUnavailable("timeout")
 
     watch = bench.watch()
