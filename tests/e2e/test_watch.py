@@ -119,7 +119,7 @@ async def test_a_call_goes_on_with_the_persona_of_before_though_it_was_changed_m
 
     assert after == before
     resumed = seen.router_events("call.dispatched")[-1]
-    assert resumed["attempt"] == 2
+    assert resumed["attempt"] >= 2
     assert resumed["because"].endswith("the call goes on with the persona that it began with")
 
 
