@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from livekit import api
 
 from agent.instructions import CUT_OFF
 from router.demo.phone import Phone
@@ -109,14 +110,16 @@ async def test_a_call_goes_on_with_the_persona_of_before_though_it_was_changed_m
         deaf_bed.persona_api.personas[DID[1:]] = {**PERSONA, "personality": "You are someone else."}
         try:
             await seen.http.post("/api/personas/purge", json={"all": True})
-            deaf_bed.agent.kill()
-            await deaf_bed.agent.start()
-            await caller.wait_for_words(timeout_s=ANSWER_S, count=2)
+            [agent] = await seen.agents(caller.room)
+            gone = api.RoomParticipantIdentity(room=caller.room, identity=agent)
+            await seen.livekit.room.remove_participant(gone)
+            words = await caller.wait_for_words(timeout_s=ANSWER_S, count=2)
             after = await seen.persona_of(caller.room)
         finally:
             deaf_bed.persona_api.personas[DID[1:]] = PERSONA
             await seen.http.post("/api/personas/purge", json={"all": True})
 
+    assert words[-1].text.strip() == CUT_OFF["en"]
     assert after == before
     resumed = seen.router_events("call.dispatched")[-1]
     assert resumed["attempt"] >= 2
