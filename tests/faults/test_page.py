@@ -21,11 +21,11 @@ def rows(one: Scenario, figures: str) -> list[str]:
 def test_a_scenario_that_ran_again_takes_the_place_of_its_rows() -> None:
     first, second, gone = scenario("first"), scenario("second"), scenario("gone")
     known = [first, second]
-    old = page({one.name: rows(one, "old") for one in (first, gone, second)}, [first, gone, second])
+    old = page({one.name: rows(one, "earlier") for one in (first, gone, second)}, [first, gone, second])
 
-    new = page(written(old, known) | {"first": rows(first, "new")}, known)
+    new = page(written(old, known) | {"first": rows(first, "later")}, known)
 
-    assert new.count("old") == new.count("new") == 2
+    assert new.count("earlier") == new.count("later") == 2
     assert new.index("first breaks") < new.index("second breaks")
     assert "gone breaks" not in new
     assert "caught" in new
