@@ -31,11 +31,11 @@ from agent.facts import Facts
 from agent.limits import MAX_ASKS, Limits
 from agent.minutes import Minutes, answered
 from agent.phrases import phrases
-from agent.presence import ATTRIBUTE_NAME, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION, Presence
+from agent.presence import ATTRIBUTE_NAME, Presence
 from agent.report import Reporter
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
-from personas.contract import ATTRIBUTE_FIRST_WORD
+from personas.contract import ATTRIBUTE_FIRST_WORD, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION
 from personas.options import TransferTarget
 from personas.reports import PersonaApplied, Problem
 
