@@ -172,7 +172,8 @@ class Claims:
         dialect = sqlite if store.is_sqlite else postgresql
         insert = dialect.insert(claims).on_conflict_do_nothing()
         self._insert = insert.returning(claims.c.call_id)
-        self._quick_insert = store.quick_insert(insert, _CLAIMED)
+        self._quick_insert = store.quick(insert, _CLAIMED)
+        self._quick_settle = store.quick(_SETTLE, ())
 
     async def take(self, *, room: str, room_sid: str, sip_call_id: str | None) -> Taken:
         """Claim a call, or say who has it.
@@ -194,7 +195,7 @@ class Claims:
             "updated_at": now,
         }
 
-        if self._quick_insert(row):
+        if self._quick_insert(row) == 1:
             return Claim(call_id, 1)
 
         def take(connection: sa.Connection) -> Taken:
@@ -257,7 +258,8 @@ class Claims:
             persona_source=persona_source,
             persona_version=persona_version,
         )
-        self._store.write_soon(lambda connection: connection.execute(_SETTLE, row), failed)
+        if self._quick_settle(row) is None:
+            self._store.write_soon(lambda connection: connection.execute(_SETTLE, row), failed)
 
     async def unknown(self, claim: Claim) -> None:
         """Write down that LiveKit may have accepted it; raises StoreUnavailable."""
