@@ -178,7 +178,8 @@ class _Line(asyncio.Protocol):
             return await answer
         finally:
             timer.cancel()
-            if self._answer is not None:  # whoever asked was cancelled
+            if self._answer is answer:  # whoever asked was cancelled
+                self._answer = None
                 self.close()
 
     def close(self) -> None:
@@ -220,6 +221,9 @@ class _Line(asyncio.Protocol):
     # ---- httptools' side ----
 
     def on_body(self, piece: bytes) -> None:
+        if self._answer is None:
+            self.close()
+            return
         self._size += len(piece)
         self._body.append(piece)
         if self._size > MAX_ANSWER_BYTES:
@@ -228,7 +232,10 @@ class _Line(asyncio.Protocol):
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
         answer = self._answer
-        if status < _FIRST_FINAL or answer is None:  # "100 Continue", which nobody asked for
+        if status < _FIRST_FINAL:  # a word on the way
+            return
+        if answer is None:  # a second answer behind the first
+            self.close()
             return
         body, self._answer = b"".join(self._body), None
         self._body.clear()
