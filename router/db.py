@@ -39,6 +39,7 @@ SOON_S = 0.01  # how long `write_soon` waits for a transaction to join
 LOCK_WAIT_MS = 1500  # for another process's transaction
 UPGRADE_WAIT_MS = 20_000  # for another replica's upgrade
 UPGRADE_PAUSE_S = 0.05
+PAGES_KIB = 512
 POSTGRES_THREADS = 4
 MIGRATION_LOCK = 7462735  # any number, as long as every replica takes the same
 
@@ -353,7 +354,13 @@ def _engine(url: str) -> Engine:
         connection.isolation_level = None  # transactions begin where `_begin` says
         # WAL: readers never wait for the writer. NORMAL: a committed row survives the death of
         # the process; a power cut may lose the last few, which the election in the room covers.
-        pragmas = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={LOCK_WAIT_MS}")
+        # Each connection keeps pages of its own, 2 MiB by default; the system has them as well.
+        pragmas = (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            f"busy_timeout={LOCK_WAIT_MS}",
+            f"cache_size=-{PAGES_KIB}",
+        )
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").close()
 

@@ -5,14 +5,16 @@ off: the library would otherwise send a request again, and CreateDispatch done t
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+import time
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from livekit import api
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
-from livekit.protocol.models import ParticipantInfo
+from livekit.protocol.models import DataPacket, ParticipantInfo
 from livekit.protocol.room import (
     CreateRoomRequest,
     DeleteRoomRequest,
@@ -21,14 +23,18 @@ from livekit.protocol.room import (
     ListRoomsRequest,
     ListRoomsResponse,
     RoomParticipantIdentity,
+    SendDataRequest,
 )
 from livekit.protocol.sip import (
+    STS_TRANSFER_FAILED,
     ListSIPDispatchRuleRequest,
     ListSIPInboundTrunkRequest,
     SIPDispatchRuleInfo,
     SIPInboundTrunkInfo,
+    TransferSIPParticipantRequest,
 )
 
+from personas.tokens import sign
 from router.errors import (
     DispatchRefused,
     DispatchUnknown,
@@ -39,13 +45,15 @@ from router.errors import (
     TwirpUnreached,
 )
 from router.routing import Participant
-from router.twirp import IDLE_S, Twirp
+from router.twirp import IDLE_S, TOKEN_LEEWAY_S, Twirp
 
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=Message)
 CREATE_DISPATCH = "AgentDispatchService/CreateDispatch"
 LIST_ROOMS = "RoomService/ListRooms"
 LIST_PARTICIPANTS = "RoomService/ListParticipants"
+JOIN_S = 300  # how long a token to join a room is good
+TRANSFER_S = 30.0  # for a caller who is handed on to be answered there
 _SERVER_FAULT = 500
 _EMPTY_S = 30
 
@@ -73,7 +81,7 @@ class LiveKit:
     def __init__(
         self, *, url: str, api_key: str, api_secret: str, agent_name: str, timeout_s: float
     ) -> None:
-        self._url = url
+        self.url = url
         self._key = api_key
         self._secret = api_secret
         self._agent_name = agent_name
@@ -90,7 +98,7 @@ class LiveKit:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._api = api.LiveKitAPI(
-            self._url, self._key, self._secret, session=self._http, failover=False
+            self.url, self._key, self._secret, session=self._http, failover=False
         )
         return self
 
@@ -123,6 +131,13 @@ class LiveKit:
             raise DispatchUnknown(exc.reason) from exc
         except DecodeError as exc:
             raise DispatchUnknown("unreadable_answer") from exc
+
+    def join_token(self, room: str, identity: str) -> str:
+        """Make a token with which *identity* joins *room*, speaks and listens there."""
+        now = int(time.time())
+        times = {"iss": self._key, "nbf": now - TOKEN_LEEWAY_S, "exp": now + JOIN_S}
+        grants = {"sub": identity, "video": {"roomJoin": True, "room": room}}
+        return sign({**times, **grants}, self._secret.encode())
 
     async def ping(self) -> None:
         """Ask a cheap question.
@@ -176,6 +191,7 @@ class LiveKit:
                 identity=one.identity,
                 kind=ParticipantInfo.Kind.Name(one.kind),
                 attributes=dict(one.attributes),
+                joined_at=one.joined_at_ms / 1000,
             )
             for one in answer.participants
         ]
@@ -188,6 +204,21 @@ class LiveKit:
         """
         request = RoomParticipantIdentity(room=room, identity=identity)
         await self._ask(self._api.room.remove_participant(request))
+
+    async def send(self, room: str, identities: Sequence[str], topic: str, data: bytes) -> None:
+        """Send *data*, reliably, to these participants of *room* alone.
+
+        Raises:
+            LiveKitUnavailable: it was not answered; ``not_found`` when there is no such room.
+        """
+        request = SendDataRequest(
+            room=room,
+            data=data,
+            kind=DataPacket.Kind.RELIABLE,
+            destination_identities=identities,
+            topic=topic,
+        )
+        await self._ask(self._api.room.send_data(request))
 
     async def withdraw(self, room: str) -> int:
         """Delete every dispatch of a named agent in *room*; return how many there were.
@@ -218,6 +249,23 @@ class LiveKit:
         """
         await self._ask(self._api.room.delete_room(DeleteRoomRequest(room=room)))
 
+    async def transfer(self, room: str, identity: str, to: str) -> None:
+        """Hand *identity*, a SIP caller who was answered, on to *to* (E.164, ``sip:``, ``tel:``).
+
+        Raises:
+            LiveKitUnavailable: it was not done; ``transfer_failed`` when the carrier would not.
+        """
+        request = TransferSIPParticipantRequest(
+            room_name=room,
+            participant_identity=identity,
+            transfer_to=f"tel:{to}" if to.startswith("+") else to,
+            ringing_timeout=Duration(seconds=int(TRANSFER_S)),
+        )
+        asking = self._api.sip.transfer_sip_participant(request)
+        answer = await self._ask(asking, TRANSFER_S + self._timeout_s)
+        if answer.status == STS_TRANSFER_FAILED:
+            raise LiveKitUnavailable("transfer_failed")
+
     async def _ask_often(
         self, method: str, request: bytes, grants: Mapping[str, Any], answer: type[_M]
     ) -> _M:
@@ -232,9 +280,9 @@ class LiveKit:
         except DecodeError as exc:
             raise LiveKitUnavailable("unreadable_answer") from exc
 
-    async def _ask(self, question: Coroutine[Any, Any, _T]) -> _T:
+    async def _ask(self, question: Coroutine[Any, Any, _T], timeout_s: float | None = None) -> _T:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s or self._timeout_s):
                 return await question
         except api.ServerError as exc:
             raise LiveKitUnavailable(exc.code) from exc
