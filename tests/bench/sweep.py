@@ -27,6 +27,7 @@ JOINING_AT_ONCE = 16
 SETTLING_S = 15.0  # new rooms are looked at more often
 PERIOD_S = 10.0
 PERIODS = 5
+AGAIN_S = (1, 2, 4, 8)
 WANTED = 0.10
 
 
@@ -147,8 +148,13 @@ async def _claim(router: processes.Running, livekit: api.LiveKitAPI, rooms: Sequ
     sids = {room.name: room.sid for room in listed.rooms}
     async with Line(router.port) as line:
         for index, room in enumerate(rooms):
-            dialed = load.number(index)
-            await line.deliver(load.call(dialed, room_sid=sids[room], room=room)[load.JOIN])
+            joins = load.call(load.number(index), room_sid=sids[room], room=room)[load.JOIN]
+            for pause_s in AGAIN_S:
+                try:
+                    await line.deliver(joins)
+                    break
+                except RuntimeError:  # 503: as LiveKit does, once more
+                    await asyncio.sleep(pause_s)
 
 
 async def _check(livekit: api.LiveKitAPI, rooms: Sequence[str]) -> None:
