@@ -276,7 +276,7 @@ class Call:
             because=brief.because,
             found=[f"{found.place}: {found.layout}" for found in brief.found],
             keys={found.place: list(found.keys) for found in brief.found},
-            problems=list(problems),
+            problems=[str(problem) for problem in problems],
             language=parts.language.code,
             direction=brief.direction,
         )

@@ -203,8 +203,22 @@ def _contract() -> None:
 
 
 @contract_app.command("schema")
-def contract_schema() -> None:
-    """Print the JSON Schema of the job metadata that the router sends."""
-    from personas.contract import json_schema
+def contract_schema(
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="agent-config, campaign-call, campaign-context or greeting: what the agent takes "
+            "from other backends. Default: what the router sends."
+        ),
+    ] = "",
+) -> None:
+    """Print the JSON Schema of job metadata, or of another layout that the agent reads."""
+    from personas import contract, layouts
 
-    print(json.dumps(json_schema(), indent=2))
+    if not layout:
+        print(json.dumps(contract.json_schema(), indent=2))
+        return
+    known = next((name for name in layouts.LAYOUTS if name == layout), None)
+    if known is None:
+        raise typer.BadParameter(f"--layout is one of {', '.join(layouts.LAYOUTS)}")
+    print(json.dumps(layouts.json_schema(known), indent=2))

@@ -401,6 +401,29 @@ def test_a_number_that_is_none_is_not_purged(
     assert "DEFAULT_REGION" in problem(capsys, "personas", "purge", "abc", status=2)
 
 
+@pytest.mark.parametrize(
+    ("layout", "required"),
+    [
+        ("agent-config", "agent_config"),
+        ("campaign-call", "phone_number"),
+        ("campaign-context", "campaignPrompt"),
+        ("greeting", "custom_greeting"),
+    ],
+)
+def test_the_schema_of_every_layout_of_other_backends_is_published(
+    layout: str, required: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = json.loads(output(capsys, "contract", "schema", "--layout", layout))
+
+    assert schema["required"] == [required]
+
+
+def test_a_layout_that_is_unknown_is_a_mistake_in_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "agent-config" in problem(capsys, "contract", "schema", "--layout", "x", status=2)
+
+
 @pytest.mark.parametrize("command", ["personas", "contract"])
 def test_the_schemas_are_valid(capsys: pytest.CaptureFixture[str], command: str) -> None:
     schema = json.loads(output(capsys, command, "schema"))
