@@ -20,14 +20,18 @@ from opentelemetry.trace import get_tracer
 
 from agent import election, job, speech
 from agent.conversation import Conversation, filled, prepare
-from agent.errors import CallerMissing, RoomUnreachable
+from agent.errors import CallerMissing, RoomUnreachable, TransferFailed
 from agent.presence import Presence
+from agent.report import NoReporter, Reporter
 from agent.settings import AgentSettings
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
 from agent.transcript import Transcript
+from agent.transfers import transfer
 from personas.errors import PersonaError
 from personas.model import Persona
+from personas.options import TransferTarget
+from personas.phone import parse
 from personas.sources.files import FilePersonaSource
 from personas.traces import context_of
 
@@ -38,8 +42,11 @@ CALLER_TIMEOUT_S: Final = 60.0
 RUNG_TIMEOUT_S: Final = 5.0  # for a caller who was in the room before our router sent us
 ANSWER_TIMEOUT_S: Final = 10.0  # after that a caller who never becomes active is greeted anyway
 DELETE_TIMEOUT_S: Final = 5.0
+REFERRED_TIMEOUT_S: Final = 5.0  # for a caller who was handed on to leave
+HUNG_UP: Final = "the caller hung up"
 ATTRIBUTE_CALL_STATUS: Final = "sip.callStatus"
 ATTRIBUTE_DIALED: Final = "sip.trunkPhoneNumber"
+ATTRIBUTE_OTHER_SIDE: Final = "sip.phoneNumber"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +82,12 @@ class Call:
         self._stages = Stages(clock=time.monotonic)
         self._presence = Presence()
         self._prepared: Prepared | None = None
+        self._reporter: Reporter = NoReporter()
+        self._conversation: Conversation | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._deleting: asyncio.Task[None] | None = None
         self._reason = ""
+        self._left_because = HUNG_UP
         self._elected = False
         self.transcript = Transcript(clock=time.time)
 
@@ -125,7 +135,7 @@ class Call:
         except CallerMissing as exc:
             log.info("call.not_held", reason=exc.reason)
             if _rang(brief) and not ctx.room.remote_participants:
-                self._end(exc.reason)  # else the room stays for up to five minutes
+                self.end(exc.reason)  # else the room stays for up to five minutes
             else:
                 self._leave(exc.reason)
         except RoomUnreachable as exc:
@@ -182,14 +192,17 @@ class Call:
         room = self._ctx.room
         room.on("participant_disconnected", partial(self._on_left, caller.identity))
         if caller.identity not in room.remote_participants:
-            raise CallerMissing("the caller hung up")
-        conversation = Conversation(
+            raise CallerMissing(HUNG_UP)
+        conversation = self._conversation = Conversation(
             brief,
             parts,
+            ways=_Ways(self, caller.identity),
+            reporter=self._reporter,
             transcript=self.transcript,
             presence=self._presence,
             stages=self._stages,
-            end=self._end,
+            longest_s=self._settings.agent_max_call_s,
+            other_side=_other_side(brief, caller),
         )
         await conversation.start(room, caller.identity)
         self._stages.reach("session")
@@ -216,7 +229,7 @@ class Call:
         except TimeoutError:
             log.warning("call.not_active", waited_s=ANSWER_TIMEOUT_S)
         except RuntimeError:
-            raise CallerMissing("the caller hung up") from None
+            raise CallerMissing(HUNG_UP) from None
         self._stages.reach("active")
 
     # ---- what happens in the room ----
@@ -240,7 +253,7 @@ class Call:
 
     def _on_left(self, caller: str, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == caller:
-            self._end("the caller hung up")
+            self.end(self._left_because)
 
     # ---- the end ----
 
@@ -255,7 +268,7 @@ class Call:
         self._reason = self._reason or reason
         self._ctx.shutdown(reason)
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
         """Leave and end the room for everyone, at once."""
         if not self._reason:
             self._reason = reason
@@ -270,12 +283,29 @@ class Call:
                 log.error("room.not_deleted", error=type(exc).__name__)
         self._ctx.shutdown(reason)
 
+    async def refer(self, caller: str, target: TransferTarget) -> None:
+        """Hand *caller* (an identity) on by SIP REFER, and leave when they have gone.
+
+        Raises:
+            TransferFailed: in words for the model.
+        """
+        self._left_because = "the caller was put through"
+        try:
+            await transfer(self._api(), self._ctx.room.name, caller, target)
+        except TransferFailed:
+            self._left_because = HUNG_UP
+            raise
+        await asyncio.sleep(REFERRED_TIMEOUT_S)  # the gateway ends the caller's leg
+        self.end(self._left_because)
+
     async def _remove(self, identities: tuple[str, ...]) -> None:
         await election.remove(self._api(), self._ctx.room.name, identities)
 
     async def _closed(self) -> None:
         """Clean up after the session has closed and the room is left."""
         await utils.aio.cancel_and_wait(*self._tasks)
+        if self._conversation is not None:
+            await self._conversation.aclose()
         if self._deleting is not None:
             await self._deleting
         if self._prepared is not None:
@@ -286,6 +316,7 @@ class Call:
                 reason=self._reason or "the room closed",
                 duration_s=round(self._stages.elapsed_s, 1),
                 transcript_entries=len(self.transcript.entries),
+                facts=self._conversation.facts.count if self._conversation else 0,
             )
 
     # ---- small steps ----
@@ -304,6 +335,28 @@ class Call:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """What the conversation with *caller* may do with its call."""
+
+    call: Call
+    caller: str  # identity
+
+    def end(self, reason: str) -> None:
+        self.call.end(reason)
+
+    async def refer(self, target: TransferTarget) -> None:
+        await self.call.refer(self.caller, target)
+
+
+def _other_side(brief: job.Brief, caller: rtc.RemoteParticipant) -> str | None:
+    """Give the number of whom we talk to, E.164, if it is known."""
+    if brief.call is not None and brief.call.caller:
+        return brief.call.caller
+    number = parse(caller.attributes.get(ATTRIBUTE_OTHER_SIDE) or brief.phone_number or "", None)
+    return number.e164 if number else None
 
 
 def _rang(brief: job.Brief) -> bool:

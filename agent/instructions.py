@@ -257,8 +257,8 @@ def _word(value: Any) -> str:
     return str(value).strip()
 
 
-def of(brief: Brief) -> str:
-    """Write the instructions of the call that *brief* describes."""
+def of(brief: Brief, *, hangs_up: bool = False) -> str:
+    """Write the instructions of the call that *brief* describes; see :func:`compose`."""
     memory = brief.call.memory if brief.call else []
     resumed = brief.call is not None and brief.call.resume
     return compose(
@@ -273,6 +273,7 @@ def of(brief: Brief) -> str:
         variables=brief.variables,
         earlier=memory if brief.options.remember and not resumed else (),
         so_far=memory if resumed else (),
+        hangs_up=hangs_up,
     )
 
 
@@ -289,11 +290,13 @@ def compose(
     variables: Mapping[str, str] = MappingProxyType({}),
     earlier: Sequence[Any] = (),
     so_far: Sequence[Any] = (),
+    hangs_up: bool = False,
 ) -> str:
     """Write the instructions of one call; parts that are not there leave no trace.
 
     *welcome_message* is given when the model may have to say it itself. *earlier* and *so_far* are
-    facts of earlier calls, and of this one before another agent was lost.
+    facts of earlier calls, and of this one before another agent was lost. Who *hangs_up* has a tool
+    that says the closing message.
     """
     named = dict(variables)
     if persona_name:
@@ -316,7 +319,9 @@ def compose(
             "You have called them. Unless you have greeted already, begin with:",
             fill(welcome_message or "", named, language=language),
         ),
-        _order(
+        "When the conversation is over, and only then, use end_call."
+        if hangs_up
+        else _order(
             "When the conversation is over, and only then, say:",
             fill(closing_message or "", named, language=language),
         ),

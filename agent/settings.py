@@ -72,6 +72,12 @@ class AgentSettings(Environment):
         le=64,
         description="processes kept warm for the next calls; by default one a core, at most 4",
     )
+    agent_max_call_s: float = Field(
+        default=3600.0,
+        ge=10,
+        le=86_400,
+        description="longest call, in seconds; a persona may say less",
+    )
     agent_max_calls: int = Field(
         default_factory=lambda: 5 * _cores(),
         ge=1,
