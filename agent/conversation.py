@@ -30,6 +30,7 @@ from livekit.agents.voice.room_io import RoomOptions, TextInputEvent, TextInputO
 from agent import instructions, job, speech, tools
 from agent.facts import Facts
 from agent.limits import MAX_ASKS, Limits
+from agent.opening import Opening
 from agent.phrases import phrases
 from agent.presence import ATTRIBUTE_NAME, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION, Presence
 from agent.report import Reporter
@@ -92,6 +93,7 @@ class Conversation:
         self._open = False  # from the greeting on
         self._leaving = False
         self._asked = 0  # after a caller who says nothing
+        self._opening = Opening()
         self._tasks: set[asyncio.Task[None]] = set()
         self.facts = Facts()
         self.facts.recall(brief.call.memory if brief.call else ())
@@ -111,7 +113,7 @@ class Conversation:
         self._session.on("conversation_item_added", self._on_item)
         self._session.on("agent_state_changed", self._on_state)
         self._session.on("user_state_changed", self._on_caller_state)
-        self._session.on("user_input_transcribed", lambda _: self._on_sign_of_life())
+        self._session.on("user_input_transcribed", lambda _: self._on_words())
         self._session.on("close", self._on_session_closed)
         self._agent = Agent(instructions=self._instructions(), tools=self._tools())
         self._apply(brief, parts)
@@ -137,10 +139,13 @@ class Conversation:
     async def greet(self, prepared: Prepared | None, *, through_model: bool) -> None:
         """Say the welcome message, from *prepared* audio where it fits.
 
-        A persona without one greets *through_model* or waits to be spoken to.
+        A persona without one greets *through_model* or waits to be spoken to. Whom we called may
+        speak first, and is then answered instead.
         """
         self._open = True
         self._spawn(self._end_in_time())
+        if self._brief.direction == "outbound" and not await self._opening.is_ours():
+            return
         welcome = self._brief.welcome_message
         if not welcome:
             if through_model:
@@ -158,7 +163,7 @@ class Conversation:
         """Take *words* as the caller's, as if they had been spoken."""
         if self._leaving:
             return
-        self._on_sign_of_life()
+        self._on_words()
         self._session.reset_away_timer()
         with contextlib.suppress(RuntimeError):  # what is being said is said to its end
             await self._session.interrupt()
@@ -306,7 +311,12 @@ class Conversation:
     def _on_sign_of_life(self) -> None:
         self._asked = 0
 
+    def _on_words(self) -> None:
+        self._on_sign_of_life()
+        self._opening.on_words()
+
     def _on_caller_state(self, event: UserStateChangedEvent) -> None:
+        self._opening.on_sound(speaking=event.new_state == "speaking")
         if event.new_state == "speaking":
             self._on_sign_of_life()
         elif event.new_state == "away":
