@@ -1,4 +1,4 @@
-"""The outbound leg: a real server, a real worker, and a stand-in for LiveKit's SIP service alone."""
+"""The outbound leg: a real server, a real worker, and a stand-in for LiveKit's SIP service."""
 
 import asyncio
 import json
@@ -86,7 +86,7 @@ async def line(logs: Path, livekit_program: Path) -> AsyncIterator[Line]:
 
 async def until(happened: Callable[[], Any], *, timeout_s: float = 20.0) -> Any:
     async with asyncio.timeout(timeout_s):
-        while not (it := happened()):
+        while not (it := happened()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)  # what another process writes; there is no event
     return it
 
@@ -175,7 +175,7 @@ async def test_a_callee_who_is_not_reached_is_told_from_the_others_and_the_room_
 
     assert (failed[0]["disposition"], failed[0]["sip_status"]) == (disposition, sip_status)
     async with asyncio.timeout(10):
-        while room in await line.rooms():
+        while room in await line.rooms():  # noqa: ASYNC110 - the server tells nobody
             await asyncio.sleep(0.05)
     assert line.dialed_into(room) == 1
 
