@@ -27,7 +27,7 @@ from agent.brief import (
     speaking_as,
     with_values,
 )
-from personas.contract import RESERVED_KEY, read_metadata
+from personas.contract import RESERVED_KEY, Report, read_metadata
 from personas.errors import BadMetadata, PersonaError, PersonaInvalid
 from personas.layouts import (
     DEFAULT_VOICE_PROVIDER,
@@ -57,6 +57,7 @@ class Turn:
     attempt: int = 1
     call_id: str = ""
     traceparent: str | None = None  # W3C trace context of the router
+    report: Report | None = None  # where to report to
 
 
 def turn_of(job_metadata: str | bytes | None) -> Turn:
@@ -68,7 +69,7 @@ def turn_of(job_metadata: str | bytes | None) -> Turn:
         call = read_metadata(metadata).call
     except BadMetadata:
         return Turn()
-    return Turn(call.attempt, call.call_id, call.traceparent) if call else Turn()
+    return Turn(call.attempt, call.call_id, call.traceparent, call.report) if call else Turn()
 
 
 def persona_id_of(job_metadata: str | bytes | None) -> str | None:

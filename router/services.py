@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from personas.contract import Report
 from personas.lookup import PersonaLookup, build_lookup
+from personas.reports import MAX_REPORT_BYTES
 from personas.sources.shared import LOCK_S, SharedPersonas
+from personas.tokens import call_token
 from router.bodies import BODY_S, Bodies
+from router.bookkeeping import Bookkeeping
 from router.checkups import Checkups
 from router.db import Store
 from router.dispatch import LiveKit
@@ -20,6 +24,7 @@ from router.findings import Refusals
 from router.inbound import InboundCalls
 from router.metrics import Metrics
 from router.overload import Gate
+from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Journal
 from router.records.leases import Lease
@@ -27,6 +32,7 @@ from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
 from router.tokens import Keys
+from router.tool_runs import EmptyToolbox, Toolbox
 from router.trunks import Trunks
 from router.watch import Watch
 
@@ -50,6 +56,10 @@ class Services:
     bodies: Bodies
     gate: Gate
     checkups: Checkups
+    calls: Calls
+    bookkeeping: Bookkeeping
+    report_bodies: Bodies
+    toolbox: Toolbox
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -87,6 +97,7 @@ async def open_services(
                     clock=clock,
                     new_id=_new_id,
                 )
+                calls = Calls(store, clock=clock)
                 inbound = InboundCalls(
                     trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
                     claims=claims,
@@ -95,6 +106,8 @@ async def open_services(
                     dispatcher=livekit,
                     metrics=metrics,
                     clock=clock,
+                    note_call=calls.dispatched,
+                    report_for=report_for(settings, clock),
                 )
                 watch = Watch(
                     livekit=livekit,
@@ -127,6 +140,12 @@ async def open_services(
                     bodies=Bodies(MAX_BODY_BYTES, body_s),
                     gate=gate,
                     checkups=_checkups(settings, livekit, lookup, metrics),
+                    calls=calls,
+                    bookkeeping=Bookkeeping(
+                        calls=calls, livekit=livekit, days=settings.records_days
+                    ),
+                    report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
+                    toolbox=EmptyToolbox(),
                     clock=clock,
                 )
         finally:
@@ -149,6 +168,16 @@ def _checkups(
         refusals=refusals,
     )
     return Checkups(doctor.look)
+
+
+def report_for(
+    settings: RouterSettings, clock: Callable[[], float]
+) -> Callable[[str], Report | None]:
+    """Return what tells the agent of a call where to report to, if *settings* say where."""
+    url, secret = settings.report_url(), settings.livekit_api_secret.get_secret_value()
+    if url is None:
+        return lambda _call_id: None
+    return lambda call_id: Report(url=url, token=call_token(call_id, secret, clock()))
 
 
 def _new_id() -> str:
