@@ -135,6 +135,12 @@ class Conversation:
             record=False,
         )
 
+    async def rehearse(self) -> AgentSession[None]:
+        """Start without a room, for text alone, and give the session to talk to."""
+        self._opening = Opening(silence_s=0.0)
+        await self._session.start(self._agent, record=False)
+        return self._session
+
     async def greet(self, prepared: Prepared | None, *, through_model: bool) -> None:
         """Say the welcome message, from *prepared* audio where it fits.
 

@@ -6,6 +6,7 @@ PersonaRouterError
     ├── CallerMissing     nobody came to the room, or whoever was there left before the first word
     ├── NotReached        whom we called, or were to call, did not answer; it says how that ended
     ├── ToolUnavailable   a tool could not be run; the reason is a sentence for the model
+    ├── ScriptInvalid     the script of a rehearsed conversation cannot be used; say what to mend
     └── TransferFailed    the caller could not be handed on; the reason is a sentence for the model
 """
 
@@ -39,6 +40,10 @@ class NotReached(AgentError):
 
 class ToolUnavailable(AgentError):
     """A tool could not be run; ``reason`` is a sentence that the model may be told."""
+
+
+class ScriptInvalid(AgentError):
+    """The script of a rehearsed conversation cannot be used; ``reason`` says what to mend."""
 
 
 class TransferFailed(AgentError):

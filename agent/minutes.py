@@ -6,11 +6,11 @@ from typing import Any, Final, Literal
 from livekit import rtc
 from livekit.agents import (
     AgentSession,
-    AgentSessionUsage,
     ConversationItemAddedEvent,
     SessionUsageUpdatedEvent,
     llm,
 )
+from livekit.agents.metrics import AgentSessionUsage
 
 from agent import job
 from agent.report import Reporter
