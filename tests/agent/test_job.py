@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent import instructions, outbound
+from agent.conversation import filled
 from agent.job import Brief, Found, Turn, detected, persona_id_of, read, turn_of
+from agent.tools import offer_for
 from personas.contract import CallConfig, Origin, encode
 from personas.errors import PersonaInvalid
 from personas.model import Persona
@@ -359,19 +362,66 @@ def test_no_metadata_ever_raises(
     persona_id_of(job)
 
 
-def test_ten_thousand_damaged_payloads_never_raise() -> None:
+ODD_VALUES: tuple[Any, ...] = (
+    *(None, True, 0, -1, 1.5, 10**30, "", " ", "\x00", "\u202e", "{name}", "x" * 5_000),
+    *([], {}, [[]], {"": ""}, ["a", 1], {"name": {"name": []}}, "[" * 200, "sha256:" + "0" * 64),
+)
+
+
+def damaged(dice: random.Random, document: Any) -> Any:
+    """Change one thing, somewhere: the kind of a value, its place, or whether it is there."""
+    if not isinstance(document, dict) or not document:
+        return dice.choice(ODD_VALUES)
+    key = dice.choice(list(document))
+    match dice.randrange(5):
+        case 0:
+            return {name: value for name, value in document.items() if name != key}
+        case 1:
+            return {**document, key: dice.choice(ODD_VALUES)}
+        case 2:
+            return {**document, dice.choice([*document, "_call", "agent_config"]): document[key]}
+        case 3:
+            return {**document, key: [document[key]], key.upper(): document[key]}
+        case _:
+            return {**document, key: damaged(dice, document[key])}
+
+
+def as_text(dice: random.Random, document: Any) -> str | bytes:
+    """Write it, in a third of all cases with bytes changed, cut or doubled."""
+    text = json.dumps(document, ensure_ascii=dice.random() < 0.5).encode("utf-8", "replace")
+    if dice.random() < 2 / 3:
+        return text if dice.random() < 0.5 else text.decode()
+    broken = bytearray(text)
+    for _ in range(dice.randint(1, 4)):
+        at = dice.randrange(len(broken) + 1)
+        broken[at : at + dice.randint(0, 3)] = dice.randbytes(dice.randint(0, 3))
+    return bytes(broken[: dice.randrange(len(broken) + 1)] if dice.random() < 0.2 else broken)
+
+
+def test_ten_thousand_corrupt_payloads_never_raise_and_leave_a_call_that_can_be_held() -> None:
     dice = random.Random(3)  # noqa: S311 - the same damage on every run
-    whole = [sample(path.stem).encode() for path in sorted(SAMPLES.glob("*.json"))]
-    whole.append(encode(PERSONA, call_config(PERSONA), HOUSE).text.encode())
+    whole = [json.loads(sample(path.stem)) for path in sorted(SAMPLES.glob("*.json"))]
+    whole.append(json.loads(encode(PERSONA, call_config(PERSONA), HOUSE).text))
 
     for _ in range(10_000):
-        text = bytearray(dice.choice(whole))
-        for _ in range(dice.randint(1, 4)):
-            at = dice.randrange(len(text))
-            text[at : at + dice.randint(0, 3)] = dice.randbytes(dice.randint(0, 3))
-        brief = brief_of(bytes(text), bytes(text), bytes(text))
+        places = []
+        for _ in range(3):
+            document = dice.choice(whole)
+            for _ in range(dice.randint(0, 3)):
+                document = damaged(dice, document)
+            places.append(as_text(dice, document))
+        in_job, in_room, in_participant = places
+        dialed = dice.choice([None, "", "8655701159"])
+        brief = brief_of(in_job, in_room, in_participant, dialed=dialed)
 
         assert brief.personality or brief.conversation_structure
+        assert brief.version.startswith("sha256:")
+        assert turn_of(in_job).attempt >= 1
+        persona_id_of(in_job)
+        if dice.random() < 0.2:
+            assert instructions.of(filled(brief))
+            outbound.plan(brief, attempt=1, default_trunk="ST_1")
+            offer_for(brief)
 
 
 @given(st.integers(min_value=1, max_value=1000))
