@@ -27,7 +27,8 @@ from agent.brief import (
     speaking_as,
     with_values,
 )
-from personas.contract import RESERVED_KEY, Report, read_metadata
+from personas.changes import Change
+from personas.contract import RESERVED_KEY, Report, encode, read_metadata
 from personas.errors import BadMetadata, PersonaError, PersonaInvalid
 from personas.layouts import (
     DEFAULT_VOICE_PROVIDER,
@@ -42,7 +43,17 @@ from personas.model import Persona, Voice, version_of
 from personas.options import NO_OPTIONS
 from personas.phone import MAX_RAW_CHARS
 
-__all__ = ["Brief", "Found", "Problem", "Turn", "detected", "persona_id_of", "read", "turn_of"]
+__all__ = [
+    "Brief",
+    "Found",
+    "Problem",
+    "Turn",
+    "changed",
+    "detected",
+    "persona_id_of",
+    "read",
+    "turn_of",
+]
 
 Json: TypeAlias = Mapping[str, Any]
 LayoutT = TypeVar("LayoutT", bound=BaseModel)
@@ -112,6 +123,27 @@ def detected(brief: Brief, attributes: Mapping[str, str]) -> Brief:
         return brief
     inbound = "sip.ruleID" in attributes or attributes.get("sip.callStatus") == "ringing"
     return replace(brief, direction="inbound" if inbound else "outbound")
+
+
+def changed(brief: Brief, change: Change, *, house: Persona) -> Brief:
+    """Give *brief* with another persona in the place of who spoke; what the call is about stays.
+
+    Raises:
+        BadMetadata: ``other_call``: the change is not of this call.
+    """
+    if brief.call is None or brief.call.call_id != change.call_id:
+        raise BadMetadata("the change is of another call", reason="other_call")
+    call = brief.call.model_copy(update={"origin": change.origin, "resume": False})
+    text = encode(change.persona, call, house).text
+    new = read(text, "", "", house=house, personas_by_id=lambda _: None)
+    return replace(
+        new,
+        campaign_prompt=brief.campaign_prompt,
+        call_reason=brief.call_reason,
+        variables=brief.variables,
+        direction=brief.direction,
+        found=brief.found,
+    )
 
 
 # ---- the places ---------------------------------------------------------------------------

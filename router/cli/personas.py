@@ -211,9 +211,19 @@ def contract_schema(
             "from other backends. Default: what the router sends."
         ),
     ] = "",
+    reports: Annotated[
+        bool, typer.Option("--reports", help="Of what the agent reports instead.")
+    ] = False,
 ) -> None:
     """Print the JSON Schema of job metadata, or of another layout that the agent reads."""
     from personas import contract, layouts
+    from personas import reports as of_reports
+
+    if reports and layout:
+        raise typer.BadParameter("give --layout or --reports, not both")
+    if reports:
+        print(json.dumps(of_reports.json_schema(), indent=2))
+        return
 
     if not layout:
         print(json.dumps(contract.json_schema(), indent=2))
