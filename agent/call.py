@@ -21,6 +21,7 @@ from opentelemetry.trace import get_tracer
 from agent import election, job, outbound, speech
 from agent.conversation import Conversation, filled, prepare
 from agent.errors import CallerMissing, NotReached, RoomUnreachable, TransferFailed
+from agent.house import House
 from agent.minutes import opened
 from agent.presence import Presence
 from agent.report import reporter_for
@@ -31,12 +32,10 @@ from agent.transfers import transfer
 from personas.changes import TOPIC, Assembly
 from personas.changes import read as read_change
 from personas.dispositions import Disposition, Outcome
-from personas.errors import BadMetadata, PersonaError
-from personas.model import Persona
+from personas.errors import BadMetadata
 from personas.options import TransferTarget
 from personas.phone import parse
 from personas.reports import Closed, Problem
-from personas.sources.files import FilePersonaSource
 from personas.traces import context_of
 
 log = structlog.get_logger(__name__)
@@ -52,28 +51,6 @@ HUNG_UP: Final = "the caller hung up"
 CLOSED: Final = "the room closed"
 ATTRIBUTE_DIALED: Final = "sip.trunkPhoneNumber"
 ATTRIBUTE_OTHER_SIDE: Final = "sip.phoneNumber"
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """Where the house persona and the personas of campaigns come from."""
-
-    shipped: Persona
-    files: FilePersonaSource | None = None
-
-    async def persona(self) -> Persona:
-        """Give the house persona as it is now."""
-        return await self.files.house() if self.files else self.shipped
-
-    async def by_id(self, persona_id: str | None) -> Persona | None:
-        """Read the persona file of an id, if there is one that can be used."""
-        if persona_id is None or self.files is None:
-            return None
-        try:
-            return await self.files.by_id(persona_id)
-        except PersonaError as exc:
-            log.error("persona_file.unusable", reason=exc.reason)
-            return None
 
 
 class Call:
@@ -124,7 +101,7 @@ class Call:
             brief = job.read(
                 *(ctx.job.metadata, room_metadata, caller_metadata),
                 house=house,
-                personas_by_id=lambda _: named,
+                personas_by_id=named,
                 dialed=attributes.get(ATTRIBUTE_DIALED),
             )
             return filled(job.detected(brief, attributes))
@@ -239,7 +216,7 @@ class Call:
         self._stages.reach("active")
         room.on("participant_disconnected", partial(self._on_left, order.identity))
         if order.identity not in room.remote_participants:
-            raise CallerMissing(HUNG_UP)
+            self.end(HUNG_UP)
         await self._greet(conversation)
 
     def _not_reached(self, outcome: Outcome) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from agent import job, script, speech
 from agent.conversation import Conversation, filled
 from agent.errors import ScriptInvalid
+from agent.house import House
 from agent.presence import Presence
 from agent.report import NoReporter
 from agent.settings import AgentSettings
@@ -150,15 +151,19 @@ class Stage:
 
 async def _begin(settings: AgentSettings, rehearsal: Rehearsal) -> Stage:
     files = FilePersonaSource(settings.persona_dir) if settings.persona_dir else None
-    house = await files.house() if files else shipped("house")
-    named = Persona.from_document(rehearsal.persona) if rehearsal.persona else None
-    if named is None and files and (persona_id := job.persona_id_of(rehearsal.job)):
-        named = await files.by_id(persona_id)
+    house = House(shipped("house"), files)
+    named = await house.by_id(job.persona_id_of(rehearsal.job))
+    if rehearsal.persona is not None:
+        persona = Persona.from_document(rehearsal.persona)
+
+        def named(_: str) -> Persona | None:
+            return persona
+
     brief = filled(
         job.read(
             *(rehearsal.job, rehearsal.room, rehearsal.participant),
-            house=house,
-            personas_by_id=lambda _: named,
+            house=await house.persona(),
+            personas_by_id=named,
         )
     )
     parts = replace(speech.choose(settings, brief), ears=None, vad=None)
