@@ -8,22 +8,11 @@ from typing import Any, Final, Literal, TypeAlias
 from personas.contract import CallConfig
 from personas.model import Persona, Voice
 from personas.options import NO_OPTIONS, PersonaOptions, read_options
+from personas.reports import ProblemCode
 
 Place: TypeAlias = Literal["room", "job", "participant"]
 Direction: TypeAlias = Literal["inbound", "outbound"]
 VoiceSource: TypeAlias = Literal["persona", "agent_config", "house", "none"]
-Code: TypeAlias = Literal[
-    "metadata_empty",
-    "metadata_unreadable",
-    "layout_unknown",
-    "call_unreadable",
-    "required_missing",
-    "field_ignored",
-    "persona_unusable",
-    "persona_file_unusable",
-    "version_mismatch",
-    "dialed_mismatch",
-]
 
 MAX_KEYS_NAMED: Final = 40
 
@@ -41,7 +30,7 @@ class Found:
 class Problem:
     """What is wrong with what was sent; ``what`` names fields and holds no values."""
 
-    code: Code  # one of few, fit for a metric's label
+    code: ProblemCode  # one of few, fit for a metric's label
     what: str
 
     def __str__(self) -> str:
@@ -116,12 +105,12 @@ def speaking_as(persona: Persona, brief: Brief, *, origin: str, because: str = "
     )
 
 
-def fall_back(brief: Brief, code: Code, reason: str) -> Brief:
+def fall_back(brief: Brief, code: ProblemCode, reason: str) -> Brief:
     """Leave the house persona, which every brief starts with, and say why."""
     return replace(add_problem(brief, code, f"{reason}: house persona"), because=reason)
 
 
-def add_problem(brief: Brief, code: Code, what: str) -> Brief:
+def add_problem(brief: Brief, code: ProblemCode, what: str) -> Brief:
     """Add one fault of what was sent."""
     return replace(brief, problems=(*brief.problems, Problem(code, what)))
 

@@ -227,7 +227,7 @@ class Call:
             because=outcome.because,
             sip_status=outcome.sip_status,
         )
-        self._reporter.note(Problem(what=f"outbound: {outcome.because}"))
+        self._reporter.note(Problem(what=outcome.because, code="not_reached"))
         self.end(outcome.because)
 
     async def _talk(

@@ -278,13 +278,13 @@ class Conversation:
                 language=parts.language.code,
             )
         )
+        others = (*parts.problems, *tools.offer_for(brief).problems)
         problems = [
-            *(f"{problem.code}: {problem.what}" for problem in brief.problems),
-            *parts.problems,
-            *tools.offer_for(brief).problems,
+            *(Problem(what=problem.what, code=problem.code) for problem in brief.problems),
+            *(Problem(what=problem) for problem in others),
         ]
         for problem in problems:
-            self._reporter.note(Problem(what=problem))
+            self._reporter.note(problem)
         (log.error if problems else log.info)(
             "persona.applied",
             version=brief.version,
@@ -292,7 +292,7 @@ class Conversation:
             because=brief.because,
             found=[f"{found.place}: {found.layout}" for found in brief.found],
             keys={found.place: list(found.keys) for found in brief.found},
-            problems=problems,
+            problems=[f"{problem.code}: {problem.what}" for problem in problems],
             language=parts.language.code,
             direction=brief.direction,
             agent_name=brief.persona_name,

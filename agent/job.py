@@ -16,7 +16,6 @@ from pydantic import BaseModel
 
 from agent.brief import (
     Brief,
-    Code,
     Found,
     Place,
     Problem,
@@ -42,6 +41,7 @@ from personas.layouts import (
 from personas.model import Persona, Voice, version_of
 from personas.options import NO_OPTIONS
 from personas.phone import MAX_RAW_CHARS
+from personas.reports import ProblemCode
 
 __all__ = [
     "Brief",
@@ -171,7 +171,7 @@ def _job(
 ) -> Brief:
     content, problem = _text_of(metadata)
     if problem or not content.strip():
-        code: Code = "metadata_unreadable" if problem else "metadata_empty"
+        code: ProblemCode = "metadata_unreadable" if problem else "metadata_empty"
         return fall_back(brief, code, f"job metadata is {problem or 'empty'}")
     try:
         read_as = read_metadata(content)
