@@ -18,6 +18,7 @@ from personas.dispositions import Disposition, Outcome, of_answer, of_error, of_
 
 RINGING_S: Final = 80  # as long as LiveKit itself rings for a request that waits for the answer
 DIAL_TIMEOUT_S: Final = RINGING_S + 15.0  # LiveKit answers by then, or never
+AWAIT_S: Final = 60.0  # for a sender who dials, where we cannot
 GRACE_S: Final = 3.0  # for a sender who dials to have dialed before we do
 ATTRIBUTE_CALL_STATUS: Final = "sip.callStatus"
 LOOK_S: Final = 10.0  # for a call that another agent of ours dialed to show in the room
@@ -69,17 +70,18 @@ def plan(brief: Brief, *, attempt: int, default_trunk: str | None) -> Plan | Non
             LOOK_S, Outcome(Disposition.UNCERTAIN, "an earlier agent may have dialed, not again")
         )
     number = _MARKS.sub("", brief.phone_number)
-    if not _NUMBER.fullmatch(number):
+    trunk_id = brief.trunk_id or default_trunk
+    valid = bool(_NUMBER.fullmatch(number))
+    if valid and trunk_id:
+        grace_s = GRACE_S if brief.others_may_dial else 0.0
+        return Dial(number, trunk_id, f"out-{attempt}", grace_s)
+    if brief.others_may_dial:
+        return Await(AWAIT_S, Outcome(Disposition.NO_ANSWER, "nobody came, and we cannot dial"))
+    if not valid:
         return Refuse(
             Outcome(Disposition.INVALID_NUMBER, "phone_number is no number that can be dialed"),
             fix="send phone_number as E.164, +13125550100",
         )
-    trunk_id = brief.trunk_id or default_trunk
-    if trunk_id:
-        grace_s = GRACE_S if brief.others_may_dial else 0.0
-        return Dial(number, trunk_id, f"out-{attempt}", grace_s)
-    if brief.others_may_dial:
-        return Await(60.0, Outcome(Disposition.NO_ANSWER, "nobody came, and no trunk is set"))
     return Refuse(
         Outcome(Disposition.FAILED, "no outbound trunk"),
         fix="set SIP_TRUNK_ID to LiveKit's outbound trunk (ST_…), or send outbound_trunk_id",

@@ -41,8 +41,9 @@ def test_who_may_have_dialed_already_is_given_a_moment() -> None:
     assert dial == Dial(NUMBER, "ST_ours", "out-1", GRACE_S)
 
 
-def test_who_dials_alone_is_waited_for_where_there_is_no_trunk() -> None:
-    awaited = planned(phone_number=NUMBER, others_may_dial=True)
+@pytest.mark.parametrize(("number", "trunk"), [(NUMBER, None), ("anonymous", "ST_ours")])
+def test_who_dials_alone_is_waited_for_where_we_cannot_dial(number: str, trunk: str | None) -> None:
+    awaited = planned(phone_number=number, default_trunk=trunk, others_may_dial=True)
 
     assert isinstance(awaited, Await)
     assert awaited.outcome.disposition is Disposition.NO_ANSWER
