@@ -1,9 +1,9 @@
 """Answer one ringing call: decide, claim, look up, dispatch. It holds no rules of its own."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from opentelemetry.trace import Span, Tracer, get_tracer, set_span_in_context
@@ -26,6 +26,7 @@ from personas.traces import traceparent
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
+from router.recall import Recall
 from router.records.calls import Dispatched
 from router.records.claims import Claim, Claims, Held, Settled, SpareClaims
 from router.records.journal import Decided
@@ -99,6 +100,7 @@ class InboundCalls:
     clock: Callable[[], float] = time.time
     timer: Callable[[], float] = field(default=time.perf_counter)
     note_call: Callable[[Dispatched], None] = lambda _call: None
+    recall: Recall | None = None
     report_for: Callable[[str], Report | None] = lambda _call_id: None  # by call id
     tracer: Tracer = field(default=get_tracer("persona-router"))
 
@@ -228,7 +230,16 @@ class InboundCalls:
         return outcome
 
     async def _dispatch(self, answer: Answer, found: Found, attempt: _Attempt) -> Outcome:
-        call, claim, started = answer.call, attempt.claim, self.timer()
+        call, claim = answer.call, attempt.claim
+        memory: Sequence[Any] = ()
+        if self.recall is not None:
+            memory = await self.recall.memory(
+                found.persona,
+                call_id=claim.call_id,
+                caller=call.caller,
+                resume=attempt.again.resume,
+            )
+        started = self.timer()
         config = call_config(
             call,
             call_id=claim.call_id,
@@ -237,6 +248,7 @@ class InboundCalls:
             ring=Ring(webhook_at=attempt.webhook_at, dispatched_at=self.clock()),
             resume=attempt.again.resume,
             report=self.report_for(claim.call_id),
+            memory=memory,
         )
         self.note_call(_noted(call, config, found.persona))
         encoded = encode(found.persona, config, self.personas.house_persona)
@@ -328,6 +340,7 @@ def call_config(
     ring: Ring,
     resume: bool = False,
     report: Report | None = None,
+    memory: Sequence[Any] = (),
 ) -> CallConfig:
     """Return what the agent is told about *call* beside the persona."""
     number = call.dialed.number
@@ -344,6 +357,7 @@ def call_config(
         ring=ring,
         resume=resume,
         report=report,
+        memory=list(memory),
     )
 
 
