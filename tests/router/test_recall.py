@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from personas.model import Persona
-from personas.reports import CallReport, Fact, Opened, numbered
+from personas.reports import CallReport, Event, Fact, Opened, numbered
 from router.db import Store
 from router.recall import Recall
 from router.records.calls import Calls
@@ -22,7 +22,7 @@ async def store(store_url: str) -> AsyncIterator[Store]:
     store = await Store(store_url).open()
     calls = Calls(store, clock=lambda: NOW)
     for number, call_id in enumerate(("before", "now")):
-        told = [
+        told: list[Event] = [
             Opened(room="r", caller=CALLER),
             Fact(id="1", category="personal_info", information=f"{call_id}: first"),
             Fact(id="2", category="debt_info", information=f"{call_id}: second"),

@@ -209,7 +209,21 @@ async def test_the_router_closes_what_an_agent_that_died_left_open(bench: Bench)
     record = await bench.calls.get("c1")
     assert record is not None
     assert (record.closed_by, record.reason) == ("router", "the room is gone")
-    assert (record.disposition, record.duration_s, record.ended_at) == ("answered", 60.0, NOW + 61)
+    assert (record.disposition, record.duration_s, record.ended_at) == ("answered", 60.5, NOW + 61)
+
+
+async def test_a_call_that_was_taken_over_was_answered_once(bench: Bench) -> None:
+    await bench.dispatch()
+    await bench.tell(event(1, OPENED))
+
+    await bench.tell(
+        event(1, OPENED.model_copy(update={"answered_at": NOW + 30}), attempt=2),
+        event(2, CLOSED.model_copy(update={"duration_s": 5.0}), attempt=2, at=NOW + 35),
+    )
+
+    record = await bench.calls.get("c1")
+    assert record is not None
+    assert (record.answered_at, record.ring_ms, record.duration_s) == (NOW + 0.5, 1500.0, 34.5)
 
 
 async def test_a_call_that_no_agent_came_to_was_not_answered(bench: Bench) -> None:
