@@ -112,6 +112,14 @@ class Phone:
         )
 
     @property
+    def agents_publishing(self) -> tuple[str, ...]:
+        """The sids of the agents in the room that have published a track at this moment."""
+        if self._connection is None:
+            return ()
+        there = self._connection.remote_participants.values()
+        return tuple(one.sid for one in there if _is_agent(one) and one.track_publications)
+
+    @property
     def agent_attributes(self) -> dict[str, str]:
         """The attributes of the agent that is in the room now; empty when there is none."""
         if self._connection is None:
