@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 from livekit import api
 
 from router.db import Store
+from router.demo.deliveries import body
 from router.demo.errors import CallFailed
 from router.demo.livekit_server import WEBHOOK_EVENTS, LiveKitServer
 from router.demo.persona_api import PersonaApi
@@ -23,8 +25,9 @@ from router.demo.phone import Phone
 from router.demo.processes import Child
 from router.demo.services import AgentProcess, RouterProcess
 from router.demo.settings import PROJECT, DemoSettings
+from router.events import sign
 from router.records.leases import Lease
-from tests.faults.light_agent import REGISTERED
+from tests.faults.light_agent import NAME, REGISTERED
 from tests.faults.plain_router import PlainRouter
 from tests.faults.proxy import FaultProxy
 from tests.faults.scenario import Ground
@@ -156,11 +159,40 @@ class Stage:
         server = self.livekit
         return Phone(server.url, server.api_key, server.api_secret, dialed=DID, record=False)
 
-    async def dispatches(self, room: str) -> int:
-        """Return how many dispatches of our agent *room* has."""
+    async def listed(self, room: str) -> list[api.AgentDispatch]:
+        """Return the dispatches of our agent that stand in *room*."""
         async with asyncio.timeout(ASK_TIMEOUT_S):
             listed = await self.client.agent_dispatch.list_dispatch(room)
-        return sum(1 for one in listed if one.agent_name and not one.state.deleted_at)
+        return [one for one in listed if one.agent_name and not one.state.deleted_at]
+
+    async def dispatches(self, room: str) -> int:
+        """Return how many dispatches of our agent stand in *room*."""
+        return len(await self.listed(room))
+
+    async def dispatch(self, room: str, metadata: str) -> None:
+        """Send our agent into *room*, as LiveKit might when it repeats itself."""
+        request = api.CreateAgentDispatchRequest(agent_name=NAME, room=room, metadata=metadata)
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            await self.client.agent_dispatch.create_dispatch(request)
+
+    async def deliver(self, line: Line, *, copies: int) -> None:
+        """Tell the routers in turn, all at once, that the caller of *line* joined."""
+        phone, server = line.phone, self.livekit
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            found = await self.client.room.list_rooms(api.ListRoomsRequest(names=[phone.room]))
+        content = body(
+            room=phone.room,
+            room_sid=found.rooms[0].sid,
+            attributes=phone.attributes,
+            identity=phone.identity,
+        )
+        token = sign(content, time.time(), server.api_key, server.api_secret.encode())
+        headers = {"Authorization": token, "Content-Type": "application/webhook+json"}
+        async with httpx.AsyncClient(timeout=20.0, trust_env=False) as http:
+            urls = [self.routers[n % len(self.routers)].webhook_url for n in range(copies)]
+            await asyncio.gather(
+                *(http.post(url, content=content, headers=headers) for url in urls)
+            )
 
 
 @asynccontextmanager
