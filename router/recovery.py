@@ -19,8 +19,9 @@ class Limits:
     """How long is too long, in seconds."""
 
     answer_timeout_s: float = 3.0  # from a dispatch to its agent in the room
-    adopt_after_s: float = 1.0  # a caller without a claim: the webhook may be on its way
+    adopt_after_s: float = 0.5  # a caller without a claim: the webhook may be on its way
     gone_s: float = 3.0  # an agent that has left a caller
+    quiet_s: float = 1.5  # an agent whose sign of life is due: from then on it is looked at often
     frozen_s: float = 6.0  # an agent that gives no sign of life
     alone_s: float = 10.0  # a room without a caller
     attempts: int = 5  # in a row, without an agent
@@ -189,7 +190,10 @@ def _with_agents(look: Look, caller: Participant, claim: Watched, limits: Limits
         return Redispatch(claim, caller, because, remove=remove, resume=True)
     if claim.state == "claimed" and claim.lease_until > look.now:
         return Wait()  # an attempt is under way; the election decides who stays
-    return Well() if claim.state == "answered" else Confirm(claim)
+    if claim.state != "answered":
+        return Confirm(claim)
+    due = all(beat and look.at - since >= limits.quiet_s for _, beat, since in look.seen.beats)
+    return Wait() if due else Well()
 
 
 def _without_agent(

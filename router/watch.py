@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
 JITTER = 0.2  # of it, either way
-WELL_EVERY_S = 2.0  # how often a call that is well is looked at
+WELL_EVERY_S = 1.5  # a call that is well is looked at in every other sweep, never in every third
 OTHER_EVERY_S = 5.0  # and a room that is no call
 OTHER_AFTER_S = 10.0  # from when on a room without a caller is taken for no call
 AT_ONCE = 16  # questions to LiveKit at the same time

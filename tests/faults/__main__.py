@@ -6,6 +6,7 @@ Progress goes to stderr. Exit code 1: something did not hold, or a control was n
 import argparse
 import asyncio
 import importlib
+import logging
 import pkgutil
 import sys
 import tempfile
@@ -108,6 +109,7 @@ def main() -> int:
     if unknown := sorted(set(asked.scenario) - set(names)):
         parser.error(f"no scenario {', '.join(unknown)}; --list names them")
     chosen = [one for one in known if not asked.scenario or one.name in asked.scenario]
+    logging.getLogger("livekit").setLevel(logging.CRITICAL)  # native: what it frees itself
     size: Size = "quick" if asked.quick else "full"
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:

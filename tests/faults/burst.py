@@ -10,16 +10,22 @@ from tests.faults.stage import SERVER_LOAD, open_stage, settle
 CALLS = {"quick": 6, "full": 16}
 STARTS_AT_ONCE = {"quick": 3, "full": 6}  # the worker's load is at LiveKit's limit with so many
 WAIT_S = 45.0
-PLAIN_WAIT_S = 8.0  # a plain router is done long before
+PLAIN_WAIT_S = 4.0  # a plain router is done long before
 
 
 async def burst(ground: Ground, *, plain: bool) -> Seen:
     """Place the calls as fast as the machine can."""
     instead = PlainRouter() if plain else None
+    quick = ground.size == "quick"
     starts = f"--starts-at-once={STARTS_AT_ONCE[ground.size]}"
     async with (
-        open_stage(ground, plain=instead, target_load=SERVER_LOAD) as stage,
-        stage.light_agent("agent", starts),
+        open_stage(
+            ground,
+            plain=instead,
+            target_load=SERVER_LOAD,
+            settings={"ANSWER_TIMEOUT_S": "1.5"} if quick else None,
+        ) as stage,
+        stage.light_agent("agent", starts, f"--start-s={1.5 if quick else 3.0}"),
         stage.calls(CALLS[ground.size]) as lines,
     ):
         await settle(lines, timeout_s=PLAIN_WAIT_S if plain else WAIT_S)

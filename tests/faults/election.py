@@ -18,7 +18,7 @@ COPIES = 9  # of each delivery: LiveKit sends each router one
 AT_ONCE = 4
 WAIT_S = 30.0
 AFTER_S = 10.0  # then exactly one agent publishes
-LIGHT_AFTER_S = 3.0
+QUICK_AFTER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +47,18 @@ def judged(rooms: Sequence[Held], *, voices: int) -> Seen:
 
 
 async def two_jobs(ground: Ground, *, later: bool = False, fixed_identity: bool = False) -> Seen:
-    """Place calls whose every delivery is repeated, and start each job twice.
+    """Place calls whose every delivery is repeated, and start each job twice, at once or later.
 
     *later*: the second job is of the next attempt, and takes a running call over.
     """
     quick = ground.size == "quick"
     left = 3 if quick else 12 if later or fixed_identity else 40
     rooms: list[Held] = []
+    hold = partial(_hold, later=later, after_s=QUICK_AFTER_S if quick else AFTER_S)
     async with open_stage(ground, routers=1 if fixed_identity else ROUTERS) as stage:
         agent = (
-            stage.light_agent("agent", "--fixed-identity")
-            if fixed_identity
+            stage.light_agent("agent", *(["--fixed-identity"] if fixed_identity else []))
+            if fixed_identity or quick
             else AgentProcess(
                 ground.folder / "agent",
                 stage.livekit,
@@ -70,21 +71,22 @@ async def two_jobs(ground: Ground, *, later: bool = False, fixed_identity: bool 
                 placed, left = min(left, AT_ONCE), left - AT_ONCE
                 async with stage.calls(placed) as lines:
                     rooms += await asyncio.gather(
-                        *(_hold(stage, line, later=later, quick=quick) for line in lines)
+                        *(hold(stage, line, late=n % 2 == 0) for n, line in enumerate(lines))
                     )
                 ground.say(f"{len(rooms)} calls")
     return judged(rooms, voices=2 if later else 1)
 
 
-async def _hold(stage: Stage, line: Line, *, later: bool, quick: bool) -> Held:
+async def _hold(stage: Stage, line: Line, *, late: bool, later: bool, after_s: float) -> Held:
     await stage.deliver(line, copies=COPIES - len(stage.routers))
     metadata = await until(partial(_metadata, stage, line), what="dispatch")
-    if later:
+    if late or later:  # LiveKit repeats its internal call after 3 s, or it was a slow race
         await settle([line], timeout_s=WAIT_S)
+    if later:
         metadata = json.dumps(_next_attempt(json.loads(metadata)))
     await stage.dispatch(line.phone.room, metadata)
     await settle([line], timeout_s=WAIT_S)
-    await asyncio.sleep(LIGHT_AFTER_S if quick else AFTER_S)
+    await asyncio.sleep(after_s)
     return Held(
         dispatches=await stage.dispatches(line.phone.room) - 1,
         most_at_once=line.most_at_once,

@@ -243,7 +243,8 @@ async def open_stage(
         for one in replicas:
             one.connect(server)
             one.env["LIVEKIT_URL"] = through
-            await stack.enter_async_context(one)
+            stack.push_async_callback(one.stop)
+        await asyncio.gather(*(one.start() for one in replicas))
         if plain:
             plain.connect(url=through, api_key=server.api_key, api_secret=server.api_secret)
         client = await stack.enter_async_context(

@@ -145,12 +145,13 @@ async def _harm(
     return losses
 
 
-def _harmed(harm: Harm) -> Scenario:
+def _harmed(harm: Harm, *, quick: bool = False) -> Scenario:
     return Scenario(
         name=f"worker_{harm}",
         fault=f"agents {harm} in the middle of calls",
         must=f"each replaced, p95 ≤ {REPLACED_S:g} s, or the call ended",
         run=partial(lose_workers, harm=harm, watch=True),
+        quick=quick,
         controls=(
             Control(
                 name="no_watch",
@@ -168,6 +169,7 @@ def _waiting(name: str, fault: str, run: Callable[..., Coroutine[Any, Any, Seen]
         fault=fault,
         must="all answered or ended with a reason, one agent each",
         run=partial(run, watch=True),
+        quick=False,
         controls=(
             Control(
                 name="no_watch",
@@ -191,5 +193,5 @@ SCENARIOS = (
         needs_livekit=True,
     ),
     _harmed("killed"),
-    _harmed("frozen"),
+    _harmed("frozen", quick=True),
 )
