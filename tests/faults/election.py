@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from router.demo.services import AgentProcess
-from router.demo.settings import DemoSettings
 from tests.e2e.evidence import until
 from tests.faults.scenario import Control, Ground, Scenario, Seen
 from tests.faults.stage import Line, Stage, open_stage, settle
@@ -56,16 +54,9 @@ async def two_jobs(ground: Ground, *, later: bool = False, fixed_identity: bool 
     rooms: list[Held] = []
     hold = partial(_hold, later=later, after_s=QUICK_AFTER_S if quick else AFTER_S)
     async with open_stage(ground, routers=1 if fixed_identity else ROUTERS) as stage:
-        agent = (
-            stage.light_agent("agent", *(["--fixed-identity"] if fixed_identity else []))
-            if fixed_identity or quick
-            else AgentProcess(
-                ground.folder / "agent",
-                stage.livekit,
-                environ=DemoSettings.load().environ,
-                settings={"AGENT_IDLE_PROCESSES": "4"},
-            )
-        )
+        manners = ["--fixed-identity"] if fixed_identity else []
+        real = not (fixed_identity or quick)
+        agent = stage.real_agent("agent") if real else stage.light_agent("agent", *manners)
         async with agent:
             while left > 0:
                 placed, left = min(left, AT_ONCE), left - AT_ONCE

@@ -133,6 +133,15 @@ class Stage:
         """Return a worker, to be started."""
         return LightAgent(self.folder / name, self.livekit, *manners)
 
+    def real_agent(self, name: str) -> AgentProcess:
+        """Return our own worker, to be started."""
+        return AgentProcess(
+            self.folder / name,
+            self.livekit,
+            environ=DemoSettings.load().environ,
+            settings={"AGENT_IDLE_PROCESSES": "4"},
+        )
+
     @asynccontextmanager
     async def calls(self, count: int, *, every_s: float = 0.0) -> AsyncIterator[list[Line]]:
         """Place *count* calls, one after the other; hang all up at the end."""
@@ -175,14 +184,18 @@ class Stage:
         async with asyncio.timeout(ASK_TIMEOUT_S):
             await self.client.agent_dispatch.create_dispatch(request)
 
+    async def room_sid(self, line: Line) -> str:
+        """Return the sid of a call's room."""
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            request = api.ListRoomsRequest(names=[line.phone.room])
+            return (await self.client.room.list_rooms(request)).rooms[0].sid
+
     async def deliver(self, line: Line, *, copies: int) -> None:
         """Tell the routers in turn, all at once, that the caller of *line* joined."""
         phone, server = line.phone, self.livekit
-        async with asyncio.timeout(ASK_TIMEOUT_S):
-            found = await self.client.room.list_rooms(api.ListRoomsRequest(names=[phone.room]))
         content = body(
             room=phone.room,
-            room_sid=found.rooms[0].sid,
+            room_sid=await self.room_sid(line),
             attributes=phone.attributes,
             identity=phone.identity,
         )

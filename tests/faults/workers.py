@@ -1,6 +1,7 @@
 """Workers that are not there, answer too late for LiveKit, are killed, or freeze in a call."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -11,12 +12,14 @@ from functools import partial
 from typing import Any, Literal
 
 from tests.bench.report import percentile
+from tests.e2e.evidence import until
 from tests.faults.scenario import Control, Ground, Scenario, Seen
-from tests.faults.stage import LightAgent, Line, open_stage, settle
+from tests.faults.stage import Line, open_stage, settle
 
 REPLACED_S = 9.0  # p95
 WAIT_S = 20.0  # for the replacement that may be late
 ANSWER_S = 40.0
+GREETED = "call.greeted"
 Harm = Literal["killed", "frozen"]
 
 
@@ -114,20 +117,47 @@ async def lose_workers(ground: Ground, harm: Harm, *, watch: bool) -> Seen:
                 await settle(lines, timeout_s=ANSWER_S)
                 standby = stage.light_agent(f"agent-{len(losses) + 1}")
                 await workers.enter_async_context(standby)
-                losses += await _harm(working, harm, lines, WAIT_S if watch else REPLACED_S + 1)
+                losses += await _harm(
+                    [working.child.pid], harm, lines, WAIT_S if watch else REPLACED_S + 1
+                )
                 working.kill()  # the frozen one too
                 working = standby
             ground.say(f"{len(losses)} of {calls} agents {harm}")
     return harmed(losses, harm)
 
 
+async def lose_jobs(ground: Ground) -> Seen:
+    """Harm the job processes of a real worker, which goes on and takes the next attempts."""
+    losses: dict[Harm, list[Loss]] = {"killed": [], "frozen": []}
+    async with open_stage(ground) as stage, stage.real_agent("agent") as agent:
+        for harm, found in losses.items():
+            async with stage.calls(5, every_s=0.2) as lines:
+                await settle(lines, timeout_s=ANSWER_S)
+                held = partial(_pids, agent.child.log, [await stage.room_sid(one) for one in lines])
+                pids = await until(held, what="processes that hold the calls")
+                found.extend(await _harm(pids, harm, lines, WAIT_S))
+            ground.say(f"{len(found)} job processes {harm}")
+    seen = [harmed(found, harm) for harm, found in losses.items()]
+    return Seen(all(one.holds for one in seen), "; ".join(one.figures for one in seen))
+
+
+def _pids(log: Callable[[], str], rooms: Sequence[str]) -> list[int]:
+    """Return the process of each room's call; empty until all are known."""
+    whole, _, _being_written = log().rpartition("\n")
+    greeted = [one for one in map(json.loads, whole.splitlines()) if one["event"] == GREETED]
+    held = {one["room_id"]: int(one["pid"]) for one in greeted}
+    return [held[room] for room in rooms] if held.keys() >= set(rooms) else []
+
+
 async def _harm(
-    working: LightAgent, harm: Harm, lines: Sequence[Line], wait_s: float
+    pids: Sequence[int], harm: Harm, lines: Sequence[Line], wait_s: float
 ) -> list[Loss]:
+    """Send the signal to *pids*, which hold the calls of *lines*; see what becomes of these."""
     before = [set(line.publishing) for line in lines]
-    group, number = working.child.pid, signal.SIGKILL if harm == "killed" else signal.SIGSTOP
+    number = signal.SIGKILL if harm == "killed" else signal.SIGSTOP
     at = time.monotonic()
-    os.killpg(group, number)
+    for pid in pids:
+        os.kill(pid, number)
 
     def over(line: Line, known: set[str]) -> bool:
         return line.ended or line.first_other_than(known) is not None
@@ -194,4 +224,12 @@ SCENARIOS = (
     ),
     _harmed("killed"),
     _harmed("frozen", quick=True),
+    Scenario(
+        name="job_lost",
+        fault="job processes of our worker killed and frozen in the middle of calls",
+        must=f"each replaced, p95 ≤ {REPLACED_S:g} s, or the call ended",
+        run=lose_jobs,
+        quick=False,
+        needs_livekit=True,
+    ),
 )
