@@ -5,7 +5,7 @@ dispatches or its count of participants: both say what was the case, not what is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from personas.contract import ATTRIBUTE_BEAT
@@ -58,7 +58,9 @@ class Well:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do yet; look again soon."""
+    """Nothing to do yet; look again soon, and at *until* (monotonic) if that is known."""
+
+    until: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +194,10 @@ def _with_agents(look: Look, caller: Participant, claim: Watched, limits: Limits
         return Wait()  # an attempt is under way; the election decides who stays
     if claim.state != "answered":
         return Confirm(claim)
-    due = all(beat and look.at - since >= limits.quiet_s for _, beat, since in look.seen.beats)
-    return Wait() if due else Well()
+    beats = look.seen.beats
+    if all(beat and look.at - since >= limits.quiet_s for _, beat, since in beats):
+        return Wait(max(since for _, _, since in beats) + limits.frozen_s)
+    return Well()
 
 
 def _without_agent(
@@ -202,7 +206,7 @@ def _without_agent(
     if claim.state == "answered":
         since = look.at if look.seen.no_agent_since is None else look.seen.no_agent_since
         if look.at - since < limits.gone_s:
-            return Wait()
+            return Wait(since + limits.gone_s)
         return Redispatch(claim, caller, "the agent has left the caller", resume=True)
     if claim.state == "claimed" and claim.lease_until > look.now:
         return Wait()

@@ -8,6 +8,7 @@ rules of its own: they are in ``recovery``.
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -98,15 +99,19 @@ class Watch:
     _rooms: dict[str, _Room] = field(default_factory=dict)
     mending: set[asyncio.Task[None]] = field(default_factory=set)  # what a sweep has begun
     _forgot_at: float = 0.0
+    _due_at: float = (
+        math.inf
+    )  # when a room is to be looked at again, whatever the sweeps; monotonic
 
     async def run(self) -> None:
         """Sweep until cancelled; then let another replica sweep."""
         try:
             while True:
-                started = self.monotonic()
+                started, self._due_at = self.monotonic(), math.inf
                 await self.turn()
                 spread = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311  # so that replicas differ
-                await asyncio.sleep(max(0.0, EVERY_S * spread - (self.monotonic() - started)))
+                next_at = min(started + EVERY_S * spread, self._due_at)
+                await asyncio.sleep(max(0.0, next_at - self.monotonic()))
         finally:
             for task in self.mending:
                 task.cancel()
@@ -164,8 +169,9 @@ class Watch:
         has_fallback = self.fallback_agent is not None
         action = assess(look, call, self.limits, has_fallback=has_fallback)
         match action:
-            case Wait():
+            case Wait(until=until):
                 room.look_at = at
+                self._due_at = min(self._due_at, until or math.inf)
             case Well() if call is None:
                 young = at - look.seen.first_at < OTHER_AFTER_S
                 room.look_at = at if young else at + OTHER_EVERY_S

@@ -106,7 +106,7 @@ def harmed(losses: Sequence[Loss], harm: Harm) -> Seen:
 
 async def lose_workers(ground: Ground, harm: Harm, *, watch: bool) -> Seen:
     """Harm the worker of several calls at once while another stands by, again and again."""
-    calls, at_once = {"killed": (50, 10), "frozen": (20, 10)}[harm]
+    calls, at_once = {"killed": 50, "frozen": 20}[harm] if watch else 5, 5
     if ground.size == "quick":
         calls, at_once = 2, 2
     losses: list[Loss] = []
