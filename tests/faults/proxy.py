@@ -126,21 +126,18 @@ class FaultProxy:
         trace: TracebackType | None,
     ) -> None:
         self._server.close()
-        for task in self._links:
+        links = dict(self._links)
+        for task, link in links.items():
             task.cancel()
-        await asyncio.gather(*self._links, return_exceptions=True)
+            link.reset()
+        await asyncio.gather(*links, return_exceptions=True)
         await self._server.wait_closed()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        link = self._links[task] = _Link(self, reader, writer)
-        try:
-            await link.run()
-        except asyncio.CancelledError:
-            link.reset()  # the proxy goes away; asyncio would report a cancelled handler
-        finally:
-            del self._links[task]
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = _Link(self, reader, writer)
+        task = asyncio.create_task(link.run())
+        self._links[task] = link
+        task.add_done_callback(self._links.pop)
 
 
 class _Link:
