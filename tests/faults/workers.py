@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -148,7 +148,7 @@ async def lose_jobs(ground: Ground) -> Seen:
         for harm, found in losses.items():
             async with stage.calls(5, every_s=0.2) as lines:
                 await settle(lines, timeout_s=ANSWER_S)
-                held = partial(_pids, agent.child.log, [await stage.room_sid(one) for one in lines])
+                held = partial(_pids, agent.child.log, lines)
                 pids = await until(held, what="processes that hold the calls")
                 found.extend(await _harm(pids, harm, lines, WAIT_S))
             ground.say(f"{len(found)} job processes {harm}")
@@ -156,12 +156,17 @@ async def lose_jobs(ground: Ground) -> Seen:
     return Seen(all(one.holds for one in seen), "; ".join(one.figures for one in seen))
 
 
-def _pids(log: Callable[[], str], rooms: Sequence[str]) -> list[int]:
-    """Return the process of each room's call; empty until all are known."""
+def _pids(log: Callable[[], str], lines: Sequence[Line]) -> list[int]:
+    """Return the process of each line's only agent; empty until all are known."""
     whole, _, _being_written = log().rpartition("\n")
     applied = [one for one in map(json.loads, whole.splitlines()) if one["event"] == APPLIED]
-    held = {one["room_id"]: int(one["pid"]) for one in applied}
-    return [held[room] for room in rooms] if held.keys() >= set(rooms) else []
+    held = {f"agent-{one['job_id']}": int(one["pid"]) for one in applied}
+    there = [line.phone.agents_present for line in lines]
+    return [held[one] for (one,) in there] if all(_only(one, held) for one in there) else []
+
+
+def _only(there: Sequence[str], known: Collection[str]) -> bool:
+    return len(there) == 1 and there[0] in known
 
 
 async def _harm(
