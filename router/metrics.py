@@ -102,6 +102,9 @@ class Metrics:
         self.recoveries = self._counter(
             "recoveries", "What the watch over the rooms had to do.", "action"
         )
+        self.last_resort = self._counter(
+            "last_resort", "Callers whom the router answered itself, by how that ended.", "how"
+        )
         self.journal = self._counter(
             "journal",
             "Deliveries for the journal: written, dropped, left_out (of a flood).",

@@ -18,6 +18,7 @@ from router.doctor import Doctor, refusals_of
 from router.events import MAX_BODY_BYTES
 from router.findings import Refusals
 from router.inbound import InboundCalls
+from router.lastresort.desk import LastResort, available
 from router.metrics import Metrics
 from router.overload import Gate
 from router.records.claims import Claims, SpareClaims
@@ -96,6 +97,13 @@ async def open_services(
                     metrics=metrics,
                     clock=clock,
                 )
+                journal = Journal(
+                    store,
+                    max_rows=settings.journal_max_rows,
+                    days=settings.journal_days,
+                    clock=clock,
+                    count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
+                )
                 watch = Watch(
                     livekit=livekit,
                     claims=claims,
@@ -104,6 +112,8 @@ async def open_services(
                     metrics=metrics,
                     limits=Limits(answer_timeout_s=settings.answer_timeout_s),
                     fallback_agent=settings.fallback_agent or None,
+                    last_resort=_last_resort(settings, livekit, claims, metrics),
+                    note=journal.note,
                     clock=clock,
                 )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
@@ -117,13 +127,7 @@ async def open_services(
                     lookup=lookup,
                     inbound=inbound,
                     watch=watch,
-                    journal=Journal(
-                        store,
-                        max_rows=settings.journal_max_rows,
-                        days=settings.journal_days,
-                        clock=clock,
-                        count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
-                    ),
+                    journal=journal,
                     bodies=Bodies(MAX_BODY_BYTES, body_s),
                     gate=gate,
                     checkups=_checkups(settings, livekit, lookup, metrics),
@@ -133,6 +137,22 @@ async def open_services(
             await lookup.aclose()
     finally:
         await store.aclose()
+
+
+def _last_resort(
+    settings: RouterSettings, livekit: LiveKit, claims: Claims, metrics: Metrics
+) -> LastResort | None:
+    """Return what answers a caller whom no agent answers; None: it is not to be had."""
+    if not settings.last_resort_calls or not available():
+        return None
+    return LastResort(
+        livekit=livekit,
+        claims=claims,
+        metrics=metrics,
+        most=settings.last_resort_calls,
+        number=settings.fallback_number,
+        folder=settings.house_recordings,
+    )
 
 
 def _checkups(

@@ -133,6 +133,21 @@ class RouterSettings(Environment):
         le=60,
         description="how long an agent may take to join before another is sent",
     )
+    fallback_number: str = Field(
+        default="",
+        pattern=r"^(|\+[1-9]\d{5,14}|sips?:[^\s@]+@\S+|tel:\+\d+)$",
+        description="where callers go whom no agent answers: E.164, `sip:` or `tel:`",
+    )
+    last_resort_calls: int = Field(
+        default=4,
+        ge=0,
+        le=100,
+        description="callers whom the router answers itself at the same time; 0: none",
+    )
+    house_recordings: Path | None = Field(
+        default=None,
+        description="folder of `<language>.wav` for them, and `<language>-goodbye.wav`",
+    )
     dispatch_timeout_s: float = Field(
         default=3.0, gt=0, le=5, description="the longest that LiveKit may take for one request"
     )

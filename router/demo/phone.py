@@ -1,7 +1,7 @@
 """A caller without a SIP gateway: LiveKit sees what the gateway would show it.
 
 The phone joins a room as a participant of kind SIP with the gateway's attributes, sends audio,
-turns ``sip.callStatus`` to ``active`` when it has an agent's track, and measures. ``livekit.rtc``
+turns ``sip.callStatus`` to ``active`` when it has somebody's track, and measures. ``livekit.rtc``
 comes with the extra ``agent`` and is imported only when a phone dials.
 """
 
@@ -118,6 +118,11 @@ class Phone:
             return ()
         there = self._connection.remote_participants.values()
         return tuple(one.sid for one in there if _is_agent(one) and one.track_publications)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Identities of everybody else who is in the room now."""
+        return tuple(self._connection.remote_participants) if self._connection else ()
 
     @property
     def agent_attributes(self) -> dict[str, str]:
@@ -240,7 +245,9 @@ class Phone:
         participant: "rtc.RemoteParticipant",
     ) -> None:
         rtc = self._module()
-        if track.kind != rtc.TrackKind.KIND_AUDIO or not _is_agent(participant):
+        # As at the gateway, whoever is no caller answers: an agent, or a router as last resort.
+        caller = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP
+        if track.kind != rtc.TrackKind.KIND_AUDIO or caller:
             return
         self._note(track_subscribed_at=time.time())
         if not self._outbound and self._times.active_at is None:
