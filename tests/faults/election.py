@@ -44,19 +44,19 @@ def judged(rooms: Sequence[Held], *, voices: int) -> Seen:
     )
 
 
-async def two_jobs(ground: Ground, *, later: bool = False, fixed_identity: bool = False) -> Seen:
+async def two_jobs(ground: Ground, *, later: bool = False, manners: Sequence[str] = ()) -> Seen:
     """Place calls whose every delivery is repeated, and start each job twice, at once or later.
 
-    *later*: the second job is of the next attempt, and takes a running call over.
+    *later*: the second job is of the next attempt, and takes a running call over. With *manners*
+    the agents are light ones, and few.
     """
     quick = ground.size == "quick"
-    left = 3 if quick else 12 if later or fixed_identity else 40
+    left = 3 if quick else 12 if later or manners else 40
     rooms: list[Held] = []
     hold = partial(_hold, later=later, after_s=QUICK_AFTER_S if quick else AFTER_S)
-    async with open_stage(ground, routers=1 if fixed_identity else ROUTERS) as stage:
-        manners = ["--fixed-identity"] if fixed_identity else []
-        real = not (fixed_identity or quick)
-        agent = stage.real_agent("agent") if real else stage.light_agent("agent", *manners)
+    async with open_stage(ground, routers=1 if manners else ROUTERS) as stage:
+        light = quick or manners
+        agent = stage.light_agent("agent", *manners) if light else stage.real_agent("agent")
         async with agent:
             while left > 0:
                 placed, left = min(left, AT_ONCE), left - AT_ONCE
@@ -100,7 +100,12 @@ def _next_attempt(document: dict[str, Any]) -> dict[str, Any]:
 FIXED = Control(
     name="fixed_identity",
     bad="one fixed agent identity for a room, and no election",
-    run=partial(two_jobs, fixed_identity=True),
+    run=partial(two_jobs, manners=("--no-election", "--fixed-identity")),
+)
+NO_ELECTION = Control(
+    name="no_election",
+    bad="agents that do not elect one of them",
+    run=partial(two_jobs, later=True, manners=("--no-election",)),
 )
 SCENARIOS = (
     Scenario(
@@ -117,6 +122,7 @@ SCENARIOS = (
         fault="the same, and the second job is of the next attempt and comes into a running call",
         must="never two agents publishing in any 50 ms sample, exactly one after 10 s",
         run=partial(two_jobs, later=True),
+        controls=(NO_ELECTION,),
         quick=False,
         needs_livekit=True,
     ),

@@ -45,7 +45,8 @@ class Manners:
     late_for_s: float = 0.0  # counted from the first request
     starts_at_once: int = 0  # a call costs load for a while when it starts; 0: none
     start_s: float = 3.0
-    fixed_identity: bool = False  # one identity for a room, and no election
+    no_election: bool = False  # whoever is sent publishes
+    fixed_identity: bool = False  # one identity for a room; goes with the one above
 
     @classmethod
     def from_arguments(cls, arguments: list[str]) -> "Manners":
@@ -55,6 +56,7 @@ class Manners:
         parser.add_argument("--late-for-s", type=float, default=0.0)
         parser.add_argument("--starts-at-once", type=int, default=0)
         parser.add_argument("--start-s", type=float, default=3.0)
+        parser.add_argument("--no-election", action="store_true")
         parser.add_argument("--fixed-identity", action="store_true")
         return cls(**vars(parser.parse_args(arguments)))
 
@@ -154,7 +156,7 @@ class Worker:
 
     async def _hold(self, assignment: agent.JobAssignment) -> None:
         given = assignment.job
-        call = self._calls[given.id] = Call(given, elected=not self.manners.fixed_identity)
+        call = self._calls[given.id] = Call(given, elected=not self.manners.no_election)
         await self._send(
             update_job=agent.UpdateJobStatus(job_id=given.id, status=agent.JobStatus.JS_RUNNING)
         )
