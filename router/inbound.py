@@ -13,6 +13,7 @@ from personas.contract import (
     ATTRIBUTE_CALL,
     CallConfig,
     Origin,
+    Report,
     Ring,
     Source,
     decode,
@@ -25,6 +26,7 @@ from personas.traces import traceparent
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
+from router.records.calls import Dispatched
 from router.records.claims import Claim, Claims, Held, Settled, SpareClaims
 from router.records.journal import Decided
 from router.routing import Answer, Decision, Event, Ignore, InboundCall, Refuse, decide
@@ -96,6 +98,8 @@ class InboundCalls:
     metrics: Metrics
     clock: Callable[[], float] = time.time
     timer: Callable[[], float] = field(default=time.perf_counter)
+    note_call: Callable[[Dispatched], None] = lambda _call: None
+    report_for: Callable[[str], Report | None] = lambda _call_id: None  # by call id
     tracer: Tracer = field(default=get_tracer("persona-router"))
 
     async def take(self, event: Event) -> Outcome:
@@ -232,7 +236,9 @@ class InboundCalls:
             origin=explained(found.origin, answer.because),
             ring=Ring(webhook_at=attempt.webhook_at, dispatched_at=self.clock()),
             resume=attempt.again.resume,
+            report=self.report_for(claim.call_id),
         )
+        self.note_call(_noted(call, config, found.persona))
         encoded = encode(found.persona, config, self.personas.house_persona)
         sent, source = found.persona, config.origin.source
         if encoded.dropped:
@@ -321,6 +327,7 @@ def call_config(
     origin: Origin,
     ring: Ring,
     resume: bool = False,
+    report: Report | None = None,
 ) -> CallConfig:
     """Return what the agent is told about *call* beside the persona."""
     number = call.dialed.number
@@ -336,4 +343,25 @@ def call_config(
         attempt=attempt,
         ring=ring,
         resume=resume,
+        report=report,
+    )
+
+
+def _noted(call: InboundCall, config: CallConfig, persona: Persona) -> Dispatched:
+    """Return what the call's record begins with."""
+    return Dispatched(
+        call_id=config.call_id,
+        attempt=config.attempt,
+        room=call.room,
+        room_sid=call.room_sid,
+        sip_call_id=call.sip_call_id,
+        caller=call.caller,
+        dialed_number=config.dialed_number or config.dialed_as,
+        trunk=call.trunk_id,
+        persona_name=persona.persona_name,
+        persona_version=config.origin.version,
+        persona_origin=config.origin.source,
+        persona_because=config.origin.because,
+        language=persona.language,
+        started_at=config.ring.webhook_at,
     )

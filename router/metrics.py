@@ -110,6 +110,17 @@ class Metrics:
             "Deliveries for the journal: written, dropped, left_out (of a flood).",
             "outcome",
         )
+        self.reports = self._counter(
+            "reports", "Agents' reports by outcome: stored, refused, not_stored.", "outcome"
+        )
+        self.report_events = self._counter(
+            "report_events", "Events in stored reports, repeated ones included, by kind.", "kind"
+        )
+        self.tool_runs = self._counter(
+            "tool_runs",
+            "Tools that agents had the router run: done, not_done, refused, failed.",
+            "outcome",
+        )
         self.breaker = Gauge(
             "persona_router_persona_breaker",
             "1 for the state that the persona API's breaker is in: closed, open, half_open.",

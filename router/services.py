@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from personas.contract import Report
 from personas.lookup import PersonaLookup, build_lookup
+from personas.reports import MAX_REPORT_BYTES
 from personas.sources.shared import LOCK_S, SharedPersonas
+from personas.tokens import call_token
 from router.bodies import BODY_S, Bodies
+from router.bookkeeping import Bookkeeping
 from router.checkups import Checkups
 from router.db import Store
 from router.dispatch import LiveKit
@@ -19,15 +23,21 @@ from router.events import MAX_BODY_BYTES
 from router.findings import Refusals
 from router.inbound import InboundCalls
 from router.lastresort.desk import LastResort, available
+from router.live import LiveCalls
 from router.metrics import Metrics
 from router.overload import Gate
+from router.records.appointments import BuiltInCalendar
+from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Journal
 from router.records.leases import Lease
+from router.records.recollection import Recollection
 from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
 from router.tokens import Keys
+from router.tool_runs import Toolbox
+from router.toolbox import open_toolbox
 from router.trunks import Trunks
 from router.watch import Watch
 
@@ -51,6 +61,12 @@ class Services:
     bodies: Bodies
     gate: Gate
     checkups: Checkups
+    calls: Calls
+    bookkeeping: Bookkeeping
+    report_bodies: Bodies
+    toolbox: Toolbox
+    appointments: BuiltInCalendar
+    live: LiveCalls
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -77,7 +93,11 @@ async def open_services(
         await store.open()
         lookup = lookup_from(settings, metrics)
         try:
-            async with livekit_from(settings) as livekit:
+            appointments = BuiltInCalendar(store, clock=clock)
+            async with (
+                livekit_from(settings) as livekit,
+                open_toolbox(settings, store, appointments, clock=clock) as toolbox_for,
+            ):
                 owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
                 claims = Claims(
                     store,
@@ -88,6 +108,7 @@ async def open_services(
                     clock=clock,
                     new_id=_new_id,
                 )
+                calls = Calls(store, clock=clock)
                 inbound = InboundCalls(
                     trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
                     claims=claims,
@@ -96,6 +117,8 @@ async def open_services(
                     dispatcher=livekit,
                     metrics=metrics,
                     clock=clock,
+                    note_call=calls.dispatched,
+                    report_for=report_for(settings, clock),
                 )
                 journal = Journal(
                     store,
@@ -131,6 +154,19 @@ async def open_services(
                     bodies=Bodies(MAX_BODY_BYTES, body_s),
                     gate=gate,
                     checkups=_checkups(settings, livekit, lookup, metrics),
+                    calls=calls,
+                    bookkeeping=Bookkeeping(
+                        calls=calls, livekit=livekit, days=settings.records_days
+                    ),
+                    report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
+                    toolbox=toolbox_for(claims),
+                    appointments=appointments,
+                    live=LiveCalls(
+                        livekit=livekit,
+                        claims=claims,
+                        recollection=Recollection(store),
+                        find=lookup.find,
+                    ),
                     clock=clock,
                 )
         finally:
@@ -169,6 +205,16 @@ def _checkups(
         refusals=refusals,
     )
     return Checkups(doctor.look)
+
+
+def report_for(
+    settings: RouterSettings, clock: Callable[[], float]
+) -> Callable[[str], Report | None]:
+    """Return what tells the agent of a call where to report to, if *settings* say where."""
+    url, secret = settings.report_url(), settings.livekit_api_secret.get_secret_value()
+    if url is None:
+        return lambda _call_id: None
+    return lambda call_id: Report(url=url, token=call_token(call_id, secret, clock()))
 
 
 def _new_id() -> str:

@@ -65,6 +65,8 @@ class WebhookEndpoint:
         finally:
             gate.leave(time.perf_counter() - began)
         metrics.deliveries[outcome.verdict].inc()
+        if event.name == "room_finished":
+            services.calls.room_finished(event.room_sid)
         repeated = outcome.verdict in AGAIN
         services.journal.note(
             _delivered(event, outcome, 503 if repeated else 200, received_at, verify_ms)

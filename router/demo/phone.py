@@ -166,6 +166,16 @@ class Phone:
         """Send *text* as the caller's words (LiveKit's text input)."""
         await self._request(self._room_now().local_participant.send_text(text, topic=TOPIC_CHAT))
 
+    async def press(self, key: str) -> None:
+        """Press one key of the keypad (DTMF)."""
+        codes = {**{str(digit): digit for digit in range(10)}, "*": 10, "#": 11}
+        me = self._room_now().local_participant
+        await self._request(me.publish_dtmf(code=codes[key], digit=key))
+
+    async def send_data(self, data: bytes, *, topic: str) -> None:
+        """Send a data packet to everybody in the room."""
+        await self._request(self._room_now().local_participant.publish_data(data, topic=topic))
+
     async def set_call_status(self, status: str) -> None:
         """Set ``sip.callStatus``, as the gateway does when a call's state changes."""
         me = self._room_now().local_participant

@@ -224,6 +224,7 @@ SCENARIOS = (
         must=f"each agent replaced, p95 ≤ {REPLACED_S:g} s, or the call ended",
         run=partial(kill_workers, watch=True),
         controls=(Control(name="no_watch", bad=BLIND, run=partial(kill_workers, watch=False)),),
+        quick=False,
         needs_livekit=True,
     ),
     Scenario(
