@@ -11,6 +11,7 @@ import pkgutil
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,11 @@ def run(scenario: Scenario, work: Run, control: str, size: Size, folder: Path) -
         say=lambda line: say(f"   {line}"),
         livekit_server=binary.find(DemoSettings.load()),
     )
-    seen = asyncio.run(work(ground))
+    try:
+        seen = asyncio.run(work(ground))
+    except Exception as exc:  # noqa: BLE001 - the others are run all the same
+        traceback.print_exc()
+        seen = Seen(holds=bool(control), figures=f"stopped by {type(exc).__name__}: {exc}")  # bad
     row = Row(scenario, control, seen, (time.monotonic() - started) / 60)
     say(f"   {row.verdict}: {seen.figures} ({row.minutes:.1f} min)")
     return row

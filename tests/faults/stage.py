@@ -41,6 +41,8 @@ PERSONA = {
 SAMPLE_S = 0.05
 ASK_TIMEOUT_S = 5.0
 LIGHT_START_TIMEOUT_S = 30.0
+DIAL_TIMEOUT_S = 20.0
+DIALS = 3  # on a busy machine the SDK now and then loses an answer, which says nothing about us
 DIALS_AT_ONCE = 4  # a phone's setup is work for both cores
 SERVER_LOAD = 0.7  # LiveKit's own limit; the demo's server has none
 
@@ -153,7 +155,7 @@ class Stage:
             await asyncio.sleep(after_s)
             async with limit:
                 looking.append(asyncio.create_task(line.look()))
-                await line.phone.dial()
+                await self._dial(line)
 
         try:
             await asyncio.gather(*(dial(line, n * every_s) for n, line in enumerate(lines)))
@@ -163,6 +165,18 @@ class Stage:
                 task.cancel()
             await asyncio.gather(*looking, return_exceptions=True)
             await asyncio.gather(*(line.phone.hang_up() for line in lines))
+
+    async def _dial(self, line: Line) -> None:
+        for tries_left in reversed(range(DIALS)):
+            try:
+                await line.phone.dial(timeout_s=DIAL_TIMEOUT_S)
+            except CallFailed:
+                await line.phone.hang_up()
+                if not tries_left:
+                    raise
+                line.phone, line.samples = self._phone(), []
+            else:
+                return
 
     def _phone(self) -> Phone:
         server = self.livekit
