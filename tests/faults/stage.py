@@ -101,8 +101,16 @@ class Line:
 
     @property
     def answered(self) -> bool:
-        """Whether an agent could be heard."""
+        """Whether somebody could be heard: an agent, or the router as last resort."""
         return self.phone.times.track_subscribed_at is not None
+
+    @property
+    def answered_s(self) -> float | None:
+        """From the caller in the room to the end of the ringing; None: it rings."""
+        times = self.phone.times
+        if times.joined_at is None or times.track_subscribed_at is None:
+            return None
+        return times.track_subscribed_at - times.joined_at
 
     @property
     def ended(self) -> bool:
