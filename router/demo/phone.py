@@ -116,6 +116,14 @@ class Phone:
         )
 
     @property
+    def agents_publishing(self) -> tuple[str, ...]:
+        """The sids of the agents in the room that have published a track at this moment."""
+        if self._connection is None:
+            return ()
+        there = self._connection.remote_participants.values()
+        return tuple(one.sid for one in there if _is_agent(one) and one.track_publications)
+
+    @property
     def others(self) -> tuple[str, ...]:
         """Identities of everybody else who is in the room now."""
         return tuple(self._connection.remote_participants) if self._connection else ()

@@ -513,6 +513,19 @@ async def test_an_agent_that_left_its_caller_is_replaced_and_told_to_resume(benc
     assert resumed.metadata["_call"]["call_id"] == "call-1"
 
 
+async def test_a_room_is_looked_at_again_when_an_agent_that_has_gone_will_be_missed(
+    bench: Bench,
+) -> None:
+    watch = bench.watch()
+    await ring(bench, watch)
+    bench.rooms.people["RM_1"].append(agent())
+    await bench.sweep(watch)
+    bench.rooms.people["RM_1"].pop()
+    await bench.sweep(watch, after_s=WELL_EVERY_S)
+
+    assert watch._due_at == bench.now + Limits().gone_s
+
+
 async def test_a_frozen_agent_is_removed_first(bench: Bench) -> None:
     watch = bench.watch()
     await ring(bench, watch)
