@@ -18,6 +18,7 @@ from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
 
 from agent import job, speech
 from agent.call import Call, House
+from agent.providers import KINDS, Kind, is_installed
 from agent.settings import AgentSettings
 from personas.contract import ATTRIBUTE_ATTEMPT, ATTRIBUTE_CALL
 from personas.sources.files import FilePersonaSource, shipped
@@ -78,6 +79,7 @@ def warm_up(process: JobProcess) -> None:
     )
     settings = AgentSettings.load()
     process.userdata[_SETTINGS] = settings
+    speech.warm_up(settings)
     files = FilePersonaSource(settings.persona_dir) if settings.persona_dir else None
     process.userdata[_HOUSE] = House(shipped("house"), files)
 
@@ -119,7 +121,7 @@ def build_server(settings: AgentSettings) -> AgentServer:
         setup_fnc=warm_up,
         load_fnc=load,
         load_threshold=math.inf,
-        preload_modules=["agent.worker", *speech.modules(settings.speech_mode)],
+        preload_modules=["agent.worker", *speech.modules(settings)],
         log_level=settings.log_level,
     )
     server.rtc_session(hold_call, agent_name=settings.agent_to_dispatch, on_request=accept)
@@ -150,13 +152,24 @@ def tidy(record: logging.LogRecord) -> bool:
 
 def announce(settings: AgentSettings) -> None:
     """Say which speech is used, and what is missing for the other."""
-    missing = settings.missing_keys()
     if settings.speech_mode == "providers":
-        log.info("speech.chosen", mode="providers")
+        kinds: tuple[Kind, ...] = (*KINDS, "speech_to_speech")
+        log.info(
+            "speech.chosen",
+            mode="providers",
+            **{kind: list(settings.usable(kind)) for kind in kinds},
+        )
     elif settings.speech == "offline":
         log.info("speech.chosen", mode="offline", because="SPEECH=offline")
     else:
+        missing = settings.missing_keys()
         log.warning("speech.chosen", mode="offline", because="keys are missing", missing=missing)
+    if settings.noise_cancellation and not is_installed(speech.NOISE_CANCELLATION):
+        log.warning(
+            "noise_cancellation.off",
+            because="its package is missing",
+            fix="pip install livekit-plugins-noise-cancellation, or NOISE_CANCELLATION=false",
+        )
 
 
 async def serve(settings: AgentSettings) -> bool:

@@ -6,92 +6,178 @@ it runs on.
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Final, Literal
-from xml.sax.saxutils import escape
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Final, Literal
 
 from livekit import rtc
-from livekit.agents import APIConnectOptions, llm, stt, tts
+from livekit.agents import (
+    NOT_GIVEN,
+    AgentSession,
+    APIConnectOptions,
+    inference,
+    llm,
+    stt,
+    tts,
+)
+from livekit.agents.utils import http_context
 from livekit.agents.vad import VAD
+from livekit.agents.voice import SpeechHandle
+from livekit.agents.voice.agent_session import SessionConnectOptions
+from livekit.agents.voice.turn import TurnDetectionMode
 
 from agent.job import Brief
-from agent.settings import AgentSettings, SpeechMode
-from agent.speech.languages import (
-    DEFAULT_LANGUAGE,
-    LANGUAGES,
-    Language,
-    azure_voice,
-    language_of,
-)
+from agent.providers import KINDS, is_installed
+from agent.settings import AgentSettings
+from agent.speech import adapters, chains
+from agent.speech.keys import trust
+from agent.speech.languages import Language
 from agent.speech.offline import EspeakTTS, ToneTTS, find_espeak
+from agent.speech.plan import Choice, Plan, plan, spoken_language
 from agent.speech.scripted import ScriptedLLM
 
 TextTransform = (
     Literal["filter_markdown", "filter_emoji"] | Callable[[AsyncIterable[str]], AsyncIterable[str]]
 )
 PLAIN: Final[tuple[TextTransform, ...]] = ("filter_markdown", "filter_emoji")
+NOISE_CANCELLATION: Final = "livekit.plugins.noise_cancellation"
+#: LiveKit imports these when they are first needed, which stops a call's loop for a moment.
+LATE_IMPORTS: Final = (
+    "livekit.agents.llm.async_toolset",
+    "livekit.agents.voice.run_result",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speech:
-    """The parts of one call. Without ``ears`` the caller's words come as text."""
+    """The parts of one call. Without ``ears`` the caller's words come as text.
+
+    A ``mind`` that is a realtime model hears and speaks by itself: then there is no ``mouth``.
+    """
 
     language: Language
-    mind: llm.LLM[str]
-    mouth: tts.TTS[str]
-    ears: stt.STT[str] | None = None
+    mind: llm.LLM[Any] | llm.RealtimeModel
+    mouth: tts.TTS[Any] | None
+    ears: stt.STT[Any] | None = None
     vad: VAD | None = None
+    turn_detection: TurnDetectionMode | None = None
     text_transforms: tuple[TextTransform, ...] = PLAIN
-    escapes_xml: bool = False
+    connect: SessionConnectOptions = field(default_factory=chains.session)
+    noise_cancellation: rtc.NoiseCancellationOptions | None = None
     problems: tuple[str, ...] = ()
 
     @property
     def hears_audio(self) -> bool:
         """Whether the caller's audio is listened to."""
-        return self.ears is not None
+        return self.ears is not None or isinstance(self.mind, llm.RealtimeModel)
 
     async def frames(self, text: str) -> AsyncIterator[rtc.AudioFrame]:
-        """Speak *text*, outside of a session, in one try.
+        """Speak *text*, outside of a session; nothing, if only the model can speak.
 
         Raises:
-            livekit.agents.APIError: the voice did not answer.
+            livekit.agents.APIError: no voice answered.
         """
-        spoken_text = escape(text) if self.escapes_xml else text
-        stream = self.mouth.synthesize(spoken_text, conn_options=APIConnectOptions(max_retry=0))
-        async with aclosing(stream) as spoken:
+        if self.mouth is None:
+            return
+        options = APIConnectOptions(max_retry=0, timeout=chains.SPEAK_TIMEOUT_S)
+        async with aclosing(self.mouth.synthesize(text, conn_options=options)) as spoken:
             async for event in spoken:
                 yield event.frame
 
+    def say(
+        self,
+        session: AgentSession[Any],
+        text: str,
+        audio: AsyncIterable[rtc.AudioFrame] | None = None,
+    ) -> SpeechHandle:
+        """Have *session* speak *text* word for word, from *audio* where there is some."""
+        if audio is None and self.mouth is None:
+            return session.generate_reply(
+                instructions=f"Say exactly this, in these words, and nothing else:\n{text}"
+            )
+        return session.say(text, audio=audio if audio is not None else NOT_GIVEN)
 
-def modules(mode: SpeechMode) -> tuple[str, ...]:
+
+def modules(settings: AgentSettings) -> tuple[str, ...]:
     """Name what has to be imported before the first call."""
-    return ("agent.speech.providers",) if mode == "providers" else ()
+    if settings.speech_mode == "offline":
+        return LATE_IMPORTS
+    kinds = (*KINDS, "speech_to_speech")
+    providers = dict.fromkeys(name for kind in kinds for name in settings.usable(kind))
+    return (*LATE_IMPORTS, *(adapters.module_of(name) for name in providers))
+
+
+def warm_up(settings: AgentSettings) -> None:
+    """Read the machine's certificates while there is no call yet: it takes tens of milliseconds."""
+    http_context._create_ssl_context()  # noqa: SLF001 - kept by LiveKit for all that follow
+    if settings.speech_mode == "providers":
+        trust()
 
 
 def choose(settings: AgentSettings, brief: Brief) -> Speech:
     """Build the speech of one call; no network, and no persona can make it fail.
 
-    A language or voice that we do not have is named in ``problems``, and the default of the
-    language speaks.
+    What the persona asks for in vain is named in ``problems``, and the house's choice takes its
+    place.
     """
-    language = language_of(brief.language)
-    problems: tuple[str, ...] = ()
-    if language is None:
-        language = LANGUAGES[DEFAULT_LANGUAGE]
-        problems = ("unknown language: English",)
     if settings.speech_mode == "offline":
-        return _offline(brief, language, problems)
-    return _providers(settings, brief, language, problems)
+        return _offline(brief)
+    return _provided(settings, brief)
 
 
-def _offline(brief: Brief, language: Language, problems: tuple[str, ...]) -> Speech:
-    voice = (brief.voice.id if brief.voice else None) or brief.persona_name or brief.version
-    program = find_espeak()
-    speaker: tts.TTS[str] = (
-        EspeakTTS(program=program, voice=voice, espeak_language=language.espeak)
-        if program
-        else ToneTTS(voice=voice)
+def _provided(settings: AgentSettings, brief: Brief) -> Speech:
+    wanted = plan(brief, settings)
+    noise = _noise_cancellation(settings)
+    if wanted.speech_to_speech is not None:
+        choice = wanted.speech_to_speech
+        return Speech(
+            language=wanted.language,
+            mind=adapters.build("speech_to_speech", choice, settings, wanted.language),
+            mouth=None,
+            noise_cancellation=noise,
+            problems=wanted.problems,
+        )
+    listening = inference.VAD(model="silero")  # LiveKit's own build of it, on this machine
+
+    def built(kind: Literal["stt", "llm", "tts"], choices: tuple[Choice, ...]) -> list[Any]:
+        return [adapters.build(kind, choice, settings, wanted.language) for choice in choices]
+
+    mouth, problems = _mouth(wanted, built("tts", wanted.tts), brief)
+    return Speech(
+        language=wanted.language,
+        mind=chains.thinking(built("llm", wanted.llm)),
+        mouth=mouth,
+        ears=chains.hearing(built("stt", wanted.stt), listening),
+        vad=listening,
+        turn_detection=(
+            inference.TurnDetector(version="v1-mini")
+            if settings.turn_detection == "model"
+            else "vad"
+        ),
+        noise_cancellation=noise,
+        problems=wanted.problems + problems,
     )
+
+
+def _mouth(
+    wanted: Plan, mouths: list[tts.TTS[Any]], brief: Brief
+) -> tuple[tts.TTS[Any], tuple[str, ...]]:
+    if mouths:
+        return chains.speaking(mouths), ()
+    problem = f"tts: nobody who can be used speaks {wanted.language.code}: the offline voice"
+    return _offline_voice(brief, wanted.language), (problem,)
+
+
+def _noise_cancellation(settings: AgentSettings) -> rtc.NoiseCancellationOptions | None:
+    """Give LiveKit Cloud's noise cancellation for telephony, if it is asked for and there."""
+    if not settings.noise_cancellation or not is_installed(NOISE_CANCELLATION):
+        return None
+    options: rtc.NoiseCancellationOptions = import_module(NOISE_CANCELLATION).BVCTelephony()
+    return options
+
+
+def _offline(brief: Brief) -> Speech:
+    language, problems = spoken_language(brief)
     return Speech(
         language=language,
         mind=ScriptedLLM(
@@ -100,24 +186,14 @@ def _offline(brief: Brief, language: Language, problems: tuple[str, ...]) -> Spe
             closing_message=brief.closing_message,
             language=language.code,
         ),
-        mouth=speaker,
+        mouth=_offline_voice(brief, language),
         problems=problems,
     )
 
 
-def _providers(
-    settings: AgentSettings, brief: Brief, language: Language, problems: tuple[str, ...]
-) -> Speech:
-    from agent.speech import providers  # noqa: PLC0415 - seconds; the worker has imported it
-
-    voice, problem = azure_voice(brief.voice, language)
-    return Speech(
-        language=language,
-        mind=providers.thinking(settings),
-        mouth=providers.speaking(settings, language, voice),
-        ears=providers.hearing(settings, language),
-        vad=providers.listening(),
-        text_transforms=(*PLAIN, providers.escape_xml),
-        escapes_xml=True,
-        problems=(*problems, problem) if problem else problems,
-    )
+def _offline_voice(brief: Brief, language: Language) -> tts.TTS[str]:
+    voice = (brief.voice.id if brief.voice else None) or brief.persona_name or brief.version
+    program = find_espeak()
+    if program is None:
+        return ToneTTS(voice=voice)
+    return EspeakTTS(program=program, voice=voice, espeak_language=language.espeak)

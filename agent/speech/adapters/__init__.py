@@ -1,0 +1,33 @@
+"""LiveKit's plugins, one provider a file, each loaded when it is first used.
+
+They have one shape: ``hear`` builds speech to text, ``think`` a language model, ``speak`` text to
+speech and ``converse`` speech to speech; a file has those that :data:`agent.providers.NEEDS` names.
+None of them does network. The plugins take seconds to import, so the worker does it beforehand.
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from agent.providers import Kind
+from agent.settings import AgentSettings
+from agent.speech.languages import Language
+from agent.speech.plan import Choice
+
+_VERBS: dict[Kind, str] = {
+    "stt": "hear",
+    "llm": "think",
+    "tts": "speak",
+    "speech_to_speech": "converse",
+}
+
+
+def module_of(provider: str) -> str:
+    """Name the module of *provider*."""
+    return f"{__name__}.{provider}"
+
+
+def build(kind: Kind, choice: Choice, settings: AgentSettings, language: Language) -> Any:
+    """Build what stands behind LiveKit's interface of *kind*."""
+    module: ModuleType = import_module(module_of(choice.provider))
+    return getattr(module, _VERBS[kind])(settings, language, choice)
