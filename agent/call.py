@@ -190,6 +190,7 @@ class Call:
             presence=self._presence,
             stages=self._stages,
             end=self._end,
+            failed=lambda _: self._spawn(self._speech_failed(conversation)),
         )
         await conversation.start(room, caller.identity)
         self._stages.reach("session")
@@ -199,6 +200,11 @@ class Call:
             await conversation.greet(
                 self._prepared, through_model=self._settings.force_first_message
             )
+
+    async def _speech_failed(self, conversation: Conversation) -> None:
+        """Leave no caller in silence: say so, and end the call."""
+        await conversation.apologise(transfers=False)
+        self._end("speech failed")
 
     async def _answered(self, caller: rtc.RemoteParticipant) -> None:
         """Wait until the phone is picked up: what is said before may be lost."""

@@ -19,10 +19,11 @@ from livekit.agents import (
     ConversationItemAddedEvent,
     llm,
 )
-from livekit.agents.voice.room_io import RoomOptions
+from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 
 from agent import instructions, job, speech
 from agent.presence import ATTRIBUTE_NAME, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION, Presence
+from agent.speech import apology, failing
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
 from agent.transcript import Transcript
@@ -34,7 +35,11 @@ GREETING_TIMEOUT_S: Final = 5.0  # for the first sound of a greeting that is bei
 
 
 class Conversation:
-    """Speaks as one persona to one caller; *end* is called with a reason when it cannot go on."""
+    """Speaks as one persona to one caller.
+
+    *failed* is called when nobody is left to hear, think or speak, *end* with a reason when the
+    session has closed.
+    """
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class Conversation:
         presence: Presence,
         stages: Stages,
         end: Callable[[str], None],
+        failed: Callable[[failing.Failure], None],
     ) -> None:
         self._brief = brief
         self._transcript = transcript
@@ -53,17 +59,19 @@ class Conversation:
         self._end = end
         self._session: AgentSession[None] = AgentSession(
             llm=parts.mind,
-            tts=parts.mouth,
+            tts=parts.mouth or NOT_GIVEN,
             stt=parts.ears or NOT_GIVEN,
             vad=parts.vad,
             turn_handling={
-                "turn_detection": "vad" if parts.hears_audio else None,
+                "turn_detection": parts.turn_detection,
                 "interruption": {"mode": "vad"},
             },
             tts_text_transforms=parts.text_transforms,
+            conn_options=parts.connect,
             user_away_timeout=None,
         )
-        self._hears_audio = parts.hears_audio
+        self._parts = parts
+        failing.watch(self._session, failed)
         self._session.on("conversation_item_added", self._on_item)
         self._session.on("agent_state_changed", self._on_state)
         self._session.on("close", self._on_session_closed)
@@ -76,7 +84,11 @@ class Conversation:
             room=room,
             room_options=RoomOptions(
                 participant_identity=caller,
-                audio_input=self._hears_audio,
+                audio_input=(
+                    AudioInputOptions(noise_cancellation=self._parts.noise_cancellation)
+                    if self._parts.hears_audio
+                    else False
+                ),
                 close_on_disconnect=False,
             ),
             session_host=False,
@@ -97,9 +109,15 @@ class Conversation:
             return
         wanted = prepared is not None and prepared.text == welcome
         if prepared is not None and wanted and await prepared.sounds(GREETING_TIMEOUT_S):
-            self._session.say(welcome, audio=prepared.frames())
+            self._parts.say(self._session, welcome, prepared.frames())
         else:
-            self._session.say(welcome)
+            self._parts.say(self._session, welcome)
+
+    async def apologise(self, *, transfers: bool) -> None:
+        """Say, in a recording, that we have a problem, and what comes next."""
+        language = self._parts.language.code
+        self._transcript.said("agent", apology.words(language, transfers=transfers))
+        await apology.apologise(self._session, language, transfers=transfers)
 
     def _apply(self, brief: job.Brief, parts: speech.Speech) -> None:
         self._transcript.persona_applied(
@@ -164,7 +182,7 @@ def filled(brief: job.Brief) -> job.Brief:
 def prepare(brief: job.Brief, parts: speech.Speech) -> Prepared | None:
     """Begin to synthesise the greeting, if there is one."""
     text = brief.welcome_message
-    return Prepared(text, parts.frames(text)) if text else None
+    return Prepared(text, parts.frames(text)) if text and parts.mouth else None
 
 
 def _agent(brief: job.Brief) -> Agent:

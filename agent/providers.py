@@ -89,9 +89,7 @@ def missing(needs: Needs, is_set: Callable[[str], bool]) -> tuple[str, ...]:
 
 def wanted(kind: Kind) -> str:
     """Say what would have to be set for *kind*, in words."""
-    ways = (
-        " and ".join(" or ".join(any_of) for any_of in needs) for needs in NEEDS[kind].values()
-    )
+    ways = (" and ".join(" or ".join(any_of) for any_of in needs) for needs in NEEDS[kind].values())
     return f"{kind}: " + "; or ".join(ways)
 
 

@@ -54,6 +54,12 @@ class AgentSettings(Environment):
         description="offline, providers, or auto: offline while hearing, thinking or speaking has"
         " no provider with its keys",
     )
+    speech_timeout_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=30,
+        description="how long a provider may keep a caller waiting before the next one is asked",
+    )
     deepgram_api_key: SecretStr | None = Field(default=None, description="hears and speaks")
     deepgram_base_url: str = Field(
         default="https://api.deepgram.com/v1", description="address of its API"

@@ -6,7 +6,7 @@ it runs on.
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, Literal
 
@@ -62,7 +62,7 @@ class Speech:
     vad: VAD | None = None
     turn_detection: TurnDetectionMode | None = None
     text_transforms: tuple[TextTransform, ...] = PLAIN
-    connect: SessionConnectOptions = field(default_factory=chains.session)
+    timeout_s: float = 5.0
     noise_cancellation: rtc.NoiseCancellationOptions | None = None
     problems: tuple[str, ...] = ()
 
@@ -70,6 +70,11 @@ class Speech:
     def hears_audio(self) -> bool:
         """Whether the caller's audio is listened to."""
         return self.ears is not None or isinstance(self.mind, llm.RealtimeModel)
+
+    @property
+    def connect(self) -> SessionConnectOptions:
+        """How long the session waits for each part, and how often it tries."""
+        return chains.session(self.timeout_s)
 
     async def frames(self, text: str) -> AsyncIterator[rtc.AudioFrame]:
         """Speak *text*, outside of a session; nothing, if only the model can speak.
@@ -79,7 +84,7 @@ class Speech:
         """
         if self.mouth is None:
             return
-        options = APIConnectOptions(max_retry=0, timeout=chains.SPEAK_TIMEOUT_S)
+        options = APIConnectOptions(max_retry=0, timeout=self.timeout_s)
         async with aclosing(self.mouth.synthesize(text, conn_options=options)) as spoken:
             async for event in spoken:
                 yield event.frame
@@ -127,14 +132,16 @@ def choose(settings: AgentSettings, brief: Brief) -> Speech:
 
 def _provided(settings: AgentSettings, brief: Brief) -> Speech:
     wanted = plan(brief, settings)
-    noise = _noise_cancellation(settings)
+    noise, timeout_s = _noise_cancellation(settings), settings.speech_timeout_s
     if wanted.speech_to_speech is not None:
         choice = wanted.speech_to_speech
         return Speech(
             language=wanted.language,
             mind=adapters.build("speech_to_speech", choice, settings, wanted.language),
             mouth=None,
+            turn_detection="realtime_llm",
             noise_cancellation=noise,
+            timeout_s=timeout_s,
             problems=wanted.problems,
         )
     listening = inference.VAD(model="silero")  # LiveKit's own build of it, on this machine
@@ -145,9 +152,9 @@ def _provided(settings: AgentSettings, brief: Brief) -> Speech:
     mouth, problems = _mouth(wanted, built("tts", wanted.tts), brief)
     return Speech(
         language=wanted.language,
-        mind=chains.thinking(built("llm", wanted.llm)),
+        mind=chains.thinking(built("llm", wanted.llm), timeout_s=timeout_s),
         mouth=mouth,
-        ears=chains.hearing(built("stt", wanted.stt), listening),
+        ears=chains.hearing(built("stt", wanted.stt), listening, timeout_s=timeout_s),
         vad=listening,
         turn_detection=(
             inference.TurnDetector(version="v1-mini")
@@ -155,6 +162,7 @@ def _provided(settings: AgentSettings, brief: Brief) -> Speech:
             else "vad"
         ),
         noise_cancellation=noise,
+        timeout_s=timeout_s,
         problems=wanted.problems + problems,
     )
 

@@ -10,16 +10,14 @@ from typing import Any, Final
 from livekit.agents import APIConnectOptions, APITimeoutError, tts
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 
-FIRST_SOUND_S: Final = 4.0
-NEXT_SOUND_S: Final = 4.0
 _LOOK_EVERY_S: Final = 0.05
 
 
-async def in_time(work: Any, emitter: tts.AudioEmitter, *, first_s: float, next_s: float) -> None:
+async def in_time(work: Any, emitter: tts.AudioEmitter, *, timeout_s: float) -> None:
     """Run *work*, which pushes audio into *emitter*.
 
     Raises:
-        APITimeoutError: no audio for *first_s*, or no more for *next_s*.
+        APITimeoutError: no audio for *timeout_s*, or no more.
     """
     task = asyncio.ensure_future(work)
     clock = asyncio.get_running_loop().time
@@ -30,7 +28,7 @@ async def in_time(work: Any, emitter: tts.AudioEmitter, *, first_s: float, next_
             pushed = emitter.pushed_duration()
             if pushed > heard:
                 heard, since = pushed, clock()
-            elif clock() - since > (next_s if heard else first_s):
+            elif clock() - since > timeout_s:
                 raise APITimeoutError("no sound in time")
         task.result()
     finally:
@@ -38,9 +36,7 @@ async def in_time(work: Any, emitter: tts.AudioEmitter, *, first_s: float, next_
         await asyncio.wait({task})
 
 
-def punctual(
-    voice: tts.TTS[Any], *, first_s: float = FIRST_SOUND_S, next_s: float = NEXT_SOUND_S
-) -> tts.TTS[Any]:
+def punctual(voice: tts.TTS[Any], *, timeout_s: float) -> tts.TTS[Any]:
     """Bound how long *voice* may be silent over a text that it was given as a whole.
 
     Text that comes bit by bit, over a WebSocket, the plugins bound themselves.
@@ -54,7 +50,7 @@ def punctual(
         run = stream._run  # noqa: SLF001 - its task looks it up when it starts, after us
 
         async def run_in_time(output_emitter: tts.AudioEmitter) -> None:
-            await in_time(run(output_emitter), output_emitter, first_s=first_s, next_s=next_s)
+            await in_time(run(output_emitter), output_emitter, timeout_s=timeout_s)
 
         stream._run = run_in_time  # type: ignore[method-assign] # noqa: SLF001 - one stream's
         return stream

@@ -43,7 +43,8 @@ def speak(settings: AgentSettings, language: Language, choice: Choice) -> tts.TT
             speech_key=secret(settings.azure_speech_key),
             speech_region=settings.azure_speech_region,
             speech_endpoint=settings.azure_speech_endpoint,
-        )
+        ),
+        timeout_s=settings.speech_timeout_s,
     )
 
 

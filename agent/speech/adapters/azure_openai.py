@@ -39,7 +39,8 @@ def speak(settings: AgentSettings, language: Language, choice: Choice) -> tts.TT
             voice=choice.voice or settings.openai_tts_voice,
             response_format="pcm",
             client=_client(settings, deployment),
-        )
+        ),
+        timeout_s=settings.speech_timeout_s,
     )
 
 

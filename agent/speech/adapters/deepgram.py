@@ -32,5 +32,6 @@ def speak(settings: AgentSettings, language: Language, choice: Choice) -> tts.TT
             model=choice.voice or language.deepgram_voice or ENGLISH,
             api_key=secret(settings.deepgram_api_key),
             base_url=f"{address(settings.deepgram_base_url)}/speak",
-        )
+        ),
+        timeout_s=settings.speech_timeout_s,
     )

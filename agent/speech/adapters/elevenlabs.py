@@ -20,5 +20,6 @@ def speak(settings: AgentSettings, language: Language, choice: Choice) -> tts.TT
             encoding="pcm_24000",
             api_key=secret(settings.eleven_api_key),
             base_url=address(settings.elevenlabs_base_url),
-        )
+        ),
+        timeout_s=settings.speech_timeout_s,
     )

@@ -1,17 +1,14 @@
 """Google hears and speaks at once, with Gemini Live."""
 
-from typing import Final
-
 from google.genai import types
-from livekit.agents import APIConnectOptions, llm
+from livekit.agents import llm
 from livekit.plugins import google
 
 from agent.settings import AgentSettings
+from agent.speech import chains
 from agent.speech.keys import address, secret
 from agent.speech.languages import Language
 from agent.speech.plan import Choice
-
-LIVE: Final = APIConnectOptions(max_retry=1, timeout=5.0, retry_interval=0.5)
 
 
 def converse(settings: AgentSettings, language: Language, choice: Choice) -> llm.RealtimeModel:
@@ -22,8 +19,9 @@ def converse(settings: AgentSettings, language: Language, choice: Choice) -> llm
         language=language.locale,
         api_key=secret(settings.google_api_key),
         vertexai=False,
-        conn_options=LIVE,
+        conn_options=chains.realtime(settings.speech_timeout_s),
         http_options=types.HttpOptions(
-            base_url=address(settings.google_base_url), timeout=int(LIVE.timeout * 1000)
+            base_url=address(settings.google_base_url),
+            timeout=int(settings.speech_timeout_s * 1000),
         ),
     )

@@ -1,18 +1,15 @@
 """OpenAI thinks, hears, speaks, or does all three at once over its Realtime API."""
 
-from typing import Final
-
 import openai as sdk
-from livekit.agents import APIConnectOptions, llm, stt, tts
+from livekit.agents import llm, stt, tts
 from livekit.plugins import openai
 
 from agent.settings import AgentSettings
+from agent.speech import chains
 from agent.speech.keys import address, http_client, secret
 from agent.speech.languages import Language
 from agent.speech.plan import Choice
 from agent.speech.punctual import punctual
-
-REALTIME: Final = APIConnectOptions(max_retry=1, timeout=5.0, retry_interval=0.5)
 
 
 def hear(settings: AgentSettings, language: Language, choice: Choice) -> stt.STT[str]:
@@ -42,7 +39,8 @@ def speak(settings: AgentSettings, language: Language, choice: Choice) -> tts.TT
             voice=choice.voice or settings.openai_tts_voice,
             response_format="pcm",
             client=_client(settings),
-        )
+        ),
+        timeout_s=settings.speech_timeout_s,
     )
 
 
@@ -54,7 +52,7 @@ def converse(settings: AgentSettings, language: Language, choice: Choice) -> llm
         voice=choice.voice or settings.openai_realtime_voice,
         api_key=secret(settings.openai_api_key),
         base_url=address(settings.openai_base_url),
-        conn_options=REALTIME,
+        conn_options=chains.realtime(settings.speech_timeout_s),
     )
     # OPENAI_API_VERSION, which is Azure's, makes the plugin take any address for Azure's
     made._opts.is_azure = False  # noqa: SLF001
