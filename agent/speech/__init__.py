@@ -27,7 +27,7 @@ from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.agents.voice.turn import TurnDetectionMode
 
 from agent.job import Brief
-from agent.providers import KINDS, is_installed
+from agent.providers import KINDS, Kind, is_installed
 from agent.settings import AgentSettings
 from agent.speech import adapters, chains
 from agent.speech.keys import trust
@@ -65,6 +65,15 @@ class Speech:
     timeout_s: float = 5.0
     noise_cancellation: rtc.NoiseCancellationOptions | None = None
     problems: tuple[str, ...] = ()
+    built: tuple[Any, ...] = ()  # the providers' plugins, within the chains
+
+    async def aclose(self) -> None:
+        """Close every connection; only after the session that used them."""
+        for chain in (self.ears, self.mind, self.mouth):
+            if chain is not None:
+                await chain.aclose()
+        for part in self.built:
+            await adapters.close(part)
 
     @property
     def hears_audio(self) -> bool:
@@ -135,9 +144,10 @@ def _provided(settings: AgentSettings, brief: Brief) -> Speech:
     noise, timeout_s = _noise_cancellation(settings), settings.speech_timeout_s
     if wanted.speech_to_speech is not None:
         choice = wanted.speech_to_speech
+        both = adapters.build("speech_to_speech", choice, settings, wanted.language)
         return Speech(
             language=wanted.language,
-            mind=adapters.build("speech_to_speech", choice, settings, wanted.language),
+            mind=both,
             mouth=None,
             turn_detection="realtime_llm",
             noise_cancellation=noise,
@@ -146,15 +156,18 @@ def _provided(settings: AgentSettings, brief: Brief) -> Speech:
         )
     listening = inference.VAD(model="silero")  # LiveKit's own build of it, on this machine
 
-    def built(kind: Literal["stt", "llm", "tts"], choices: tuple[Choice, ...]) -> list[Any]:
+    def built(kind: Kind, choices: tuple[Choice, ...]) -> list[Any]:
         return [adapters.build(kind, choice, settings, wanted.language) for choice in choices]
 
-    mouth, problems = _mouth(wanted, built("tts", wanted.tts), brief)
+    ears = built("stt", wanted.stt)
+    minds = built("llm", wanted.llm)
+    mouths = built("tts", wanted.tts)
+    mouth, problems = _mouth(wanted, mouths, brief)
     return Speech(
         language=wanted.language,
-        mind=chains.thinking(built("llm", wanted.llm), timeout_s=timeout_s),
+        mind=chains.thinking(minds, timeout_s=timeout_s),
         mouth=mouth,
-        ears=chains.hearing(built("stt", wanted.stt), listening, timeout_s=timeout_s),
+        ears=chains.hearing(ears, listening, timeout_s=timeout_s),
         vad=listening,
         turn_detection=(
             inference.TurnDetector(version="v1-mini")
@@ -164,6 +177,7 @@ def _provided(settings: AgentSettings, brief: Brief) -> Speech:
         noise_cancellation=noise,
         timeout_s=timeout_s,
         problems=wanted.problems + problems,
+        built=(*ears, *minds, *mouths),
     )
 
 

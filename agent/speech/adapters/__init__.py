@@ -31,3 +31,10 @@ def build(kind: Kind, choice: Choice, settings: AgentSettings, language: Languag
     """Build what stands behind LiveKit's interface of *kind*."""
     module: ModuleType = import_module(module_of(choice.provider))
     return getattr(module, _VERBS[kind])(settings, language, choice)
+
+
+async def close(part: Any) -> None:
+    """Close what :func:`build` built, and the HTTP client that OpenAI's plugins were given."""
+    await part.aclose()
+    if (client := getattr(part, "_client", None)) is not None:
+        await client.close()
