@@ -11,6 +11,8 @@ from typing import Any, Final
 from livekit.agents import APIConnectOptions, llm, stt, tts, vad
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
+from agent.speech.attentive import attentive
+
 RETRY_AFTER_S: Final = 0.3
 
 
@@ -33,11 +35,16 @@ def hearing(
     ears: Sequence[stt.STT[Any]], listening: vad.VAD, *, timeout_s: float
 ) -> stt.FallbackAdapter:
     """Put *ears* in a row; *listening* finds the sentences for those that hear one at a time."""
+    patient = [
+        attentive(one, timeout_s=timeout_s) if one.capabilities.streaming else one
+        for one in ears[:-1]
+    ]
     return stt.FallbackAdapter(
-        list(ears),
+        [*patient, *ears[-1:]],
         vad=listening,
         attempt_timeout=timeout_s,
-        max_retry_per_stt=1,
+        # with retries, a service that breaks every connection after a while would keep the call
+        max_retry_per_stt=0,
         retry_interval=RETRY_AFTER_S,
     )
 

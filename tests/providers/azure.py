@@ -46,7 +46,7 @@ class FakeAzure(FakeService):
 
     async def _listen(self, request: web.Request) -> web.StreamResponse:
         seen = await self.taken(request)
-        ws = web.WebSocketResponse()
+        ws = web.WebSocketResponse(protocols=("USP",))
         await ws.prepare(request)
         ear, turn = Ear(), ""
 
@@ -67,11 +67,11 @@ class FakeAzure(FakeService):
                 if ":" in line
             )
             audio = message.data[2 + size :]
-            if not turn:
+            if turn != heads["X-RequestId"].strip():
                 turn = heads["X-RequestId"].strip()
                 await tell("turn.start", {"context": {"serviceTag": "t"}})
-            if audio[:4] == b"RIFF":
-                audio = audio[audio.find(b"data") + 8 :] if b"data" in audio else b""
+            if audio[:4] == b"RIFF":  # the header alone comes first
+                continue
             heard = ear.hear(audio)
             where = {"Offset": 0, "Duration": 5_000_000}
             if heard == "began":

@@ -80,9 +80,7 @@ class Services:
 
     def settings(self, **changes: Any) -> AgentSettings:
         """The same as settings."""
-        given: dict[str, Any] = {
-            name.lower(): value for name, value in self.environment().items()
-        }
+        given: dict[str, Any] = {name.lower(): value for name, value in self.environment().items()}
         return AgentSettings(
             livekit_url="ws://127.0.0.1:1",
             livekit_api_key="key",

@@ -5,7 +5,7 @@ import base64
 import json
 from typing import Any
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from tests.providers.service import Ear, FakeService, Fault, cut, hum
 
@@ -49,8 +49,12 @@ class FakeOpenAI(FakeService):
         return response
 
     async def _transcribe(self, request: web.Request) -> web.StreamResponse:
-        form = await request.post()
-        await self.taken(request, body={key: value for key, value in form.items() if key != "file"})
+        form = {}
+        async for part in await request.multipart():
+            assert isinstance(part, BodyPartReader)
+            form[part.name or ""] = await part.read()
+        fields = {key: value.decode() for key, value in form.items() if key != "file"}
+        await self.taken(request, body=fields)
         if self.fault is Fault.CUT:
             response = web.StreamResponse(headers={"Content-Type": "application/json"})
             response.content_length = 100
@@ -137,9 +141,7 @@ class FakeOpenAI(FakeService):
             "content": [],
         }
         await tell("response.created", response=state("in_progress"))
-        await tell(
-            "response.output_item.added", response_id=response, output_index=0, item=message
-        )
+        await tell("response.output_item.added", response_id=response, output_index=0, item=message)
         await tell("conversation.item.added", item=message, previous_item_id=None)
         await tell("response.content_part.added", **where, part={"type": "audio"})
         await tell("response.output_audio_transcript.delta", **where, delta=self.answer)

@@ -8,6 +8,7 @@ from livekit.agents import llm, stt, tts
 from livekit.plugins import openai
 
 from agent.settings import AgentSettings
+from agent.speech.attentive import prompt
 from agent.speech.keys import address, http_client, secret
 from agent.speech.languages import Language
 from agent.speech.plan import Choice
@@ -17,8 +18,9 @@ from agent.speech.punctual import punctual
 def hear(settings: AgentSettings, language: Language, choice: Choice) -> stt.STT[str]:
     """Build speech to text: one request for each thing that the caller says."""
     deployment = choice.model or settings.azure_openai_stt_deployment or ""
-    return openai.STT(
-        model=deployment, language=language.code, client=_client(settings, deployment)
+    return prompt(
+        openai.STT(model=deployment, language=language.code, client=_client(settings, deployment)),
+        timeout_s=settings.speech_timeout_s,
     )
 
 

@@ -6,6 +6,7 @@ from livekit.plugins import openai
 
 from agent.settings import AgentSettings
 from agent.speech import chains
+from agent.speech.attentive import prompt
 from agent.speech.keys import address, http_client, secret
 from agent.speech.languages import Language
 from agent.speech.plan import Choice
@@ -14,10 +15,13 @@ from agent.speech.punctual import punctual
 
 def hear(settings: AgentSettings, language: Language, choice: Choice) -> stt.STT[str]:
     """Build speech to text: one request for each thing that the caller says."""
-    return openai.STT(
-        model=choice.model or settings.openai_stt_model,
-        language=language.code,
-        client=_client(settings),
+    return prompt(
+        openai.STT(
+            model=choice.model or settings.openai_stt_model,
+            language=language.code,
+            client=_client(settings),
+        ),
+        timeout_s=settings.speech_timeout_s,
     )
 
 
