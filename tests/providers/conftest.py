@@ -1,17 +1,22 @@
 """All the providers on loopback, and settings that point at them."""
 
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from livekit.agents.utils import http_context
 
 from agent import speech
 from agent.job import Brief
 from agent.settings import AgentSettings
+from agent.speech.keys import trust
 from tests.providers.azure import FakeAzure
+from tests.providers.certificate import make
 from tests.providers.deepgram import FakeDeepgram
 from tests.providers.elevenlabs import FakeElevenLabs
 from tests.providers.google import FakeGemini
@@ -89,10 +94,21 @@ class Services:
         )
 
 
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
+    """A certificate that is trusted: Google's library speaks TLS to whatever address it is given."""
+    context, public = make(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(public))
+    trust.cache_clear()
+    yield context
+    trust.cache_clear()
+
+
 @pytest_asyncio.fixture
-async def services() -> AsyncIterator[Services]:
+async def services(certificate: ssl.SSLContext) -> AsyncIterator[Services]:
     """The providers, and an HTTP session for the plugins, as a job has one."""
     made = Services()
+    made.google.tls = certificate
     async with AsyncExitStack() as stack:
         for service in made.all():
             await stack.enter_async_context(service)

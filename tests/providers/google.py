@@ -35,7 +35,7 @@ class FakeGemini(FakeService):
             if audio is None:
                 seen.sent.append(told)
             asked = "client_content" in told or "text" in realtime
-            if asked or (audio and ear.hear(base64.b64decode(audio)) == "ended"):
+            if asked or (audio and ear.hear(base64.urlsafe_b64decode(audio)) == "ended"):
                 await self._answer(request, ws)
         return ws
 

@@ -6,7 +6,7 @@ from livekit.plugins import google
 
 from agent.settings import AgentSettings
 from agent.speech import chains
-from agent.speech.keys import address, secret
+from agent.speech.keys import address, secret, trust
 from agent.speech.languages import Language
 from agent.speech.plan import Choice
 
