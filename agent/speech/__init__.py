@@ -122,10 +122,14 @@ def modules(settings: AgentSettings) -> tuple[str, ...]:
 
 
 def warm_up(settings: AgentSettings) -> None:
-    """Read the machine's certificates while there is no call yet: it takes tens of milliseconds."""
+    """Do once, while there is no call yet, what is slow the first time.
+
+    That is: reading the machine's certificates, and building the parts of a call.
+    """
     http_context._create_ssl_context()  # noqa: SLF001 - kept by LiveKit for all that follow
     if settings.speech_mode == "providers":
         trust()
+    choose(settings, Brief())
 
 
 def choose(settings: AgentSettings, brief: Brief) -> Speech:
