@@ -159,7 +159,8 @@ class Phone:
     def speak(self, pcm: bytes) -> None:
         """Say *pcm* (16 bit, mono, :data:`SPOKEN_HZ`) as sound, after what is being said."""
         size = 2 * SPOKEN_FRAME
-        self._speech.extend(pcm[at : at + size].ljust(size, b"\0") for at in range(0, len(pcm), size))
+        pieces = (pcm[at : at + size] for at in range(0, len(pcm), size))
+        self._speech.extend(piece.ljust(size, b"\0") for piece in pieces)
 
     async def set_call_status(self, status: str) -> None:
         """Set ``sip.callStatus``, as the gateway does when a call's state changes."""

@@ -113,8 +113,7 @@ def test_a_voice_says_who_speaks(voice: Voice, first: Choice) -> None:
             Voice(provider="hal", id="9000"),
             {},
             EVERYBODY,
-            "voice: unknown provider (known: azure, elevenlabs, deepgram, azure_openai, openai):"
-            " the house voice",
+            f"voice: unknown provider (known: {', '.join(NEEDS['tts'])}): the house voice",
         ),
         (
             Voice(provider="elevenlabs", id=ELEVEN),

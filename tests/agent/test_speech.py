@@ -287,7 +287,7 @@ def test_what_a_call_needs_is_imported_before_it() -> None:
         f"agent.speech.adapters.{name}" for name in ("deepgram", "azure", "azure_openai")
     }
     for module in provided:
-        assert importlib.import_module(module)
+        importlib.import_module(module)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Azure Speech on loopback, a fake: text to speech by POST, speech to text over its WebSocket."""
 
-import asyncio
 import json
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -55,20 +54,12 @@ class FakeAzure(FakeService):
             await ws.send_str(head + json.dumps(told))
 
         async for message in ws:
-            if message.type is WSMsgType.TEXT:
+            if message.type is not WSMsgType.BINARY:
                 seen.sent.append(message.data)
                 continue
-            if message.type is not WSMsgType.BINARY:
-                continue
-            size = int.from_bytes(message.data[:2], "big")
-            heads = dict(
-                line.split(":", 1)
-                for line in message.data[2 : 2 + size].decode().split("\r\n")
-                if ":" in line
-            )
-            audio = message.data[2 + size :]
-            if turn != heads["X-RequestId"].strip():
-                turn = heads["X-RequestId"].strip()
+            heads, audio = _opened(message.data)
+            if turn != heads["X-RequestId"]:
+                turn = heads["X-RequestId"]
                 await tell("turn.start", {"context": {"serviceTag": "t"}})
             if audio[:4] == b"RIFF":  # the header alone comes first
                 continue
@@ -78,7 +69,6 @@ class FakeAzure(FakeService):
                 await tell("speech.startDetected", {"Offset": 0})
                 await tell("speech.hypothesis", {"Text": self.text.split()[0], **where})
                 if self.fault is Fault.CUT:
-                    await asyncio.sleep(0)
                     cut(request)
                     break
             elif heard == "ended":
@@ -88,3 +78,11 @@ class FakeAzure(FakeService):
             elif not audio:
                 await tell("turn.end", {})
         return ws
+
+
+def _opened(message: bytes) -> tuple[dict[str, str], bytes]:
+    """Take a binary message apart: the length of its heads in two bytes, heads, audio."""
+    size = 2 + int.from_bytes(message[:2], "big")
+    lines = message[2:size].decode().split("\r\n")
+    pairs = (line.partition(":") for line in lines)
+    return {name: value.strip() for name, _, value in pairs}, message[size:]

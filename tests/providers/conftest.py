@@ -96,7 +96,7 @@ class Services:
 
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
-    """A certificate that is trusted: Google's library speaks TLS to whatever address it is given."""
+    """A certificate that is trusted: Google's library speaks TLS to whatever address it has."""
     context, public = make(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(public))
     trust.cache_clear()

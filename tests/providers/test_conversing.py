@@ -21,10 +21,10 @@ VOICES = {"openai": "cedar", "google": "Kore"}
 TIMEOUT_S = 20.0
 
 
-def brief(provider: str, **changes: object) -> Brief:
+def brief(provider: str) -> Brief:
     options = PersonaOptions.model_validate({"speech_to_speech": provider})
     voice = Voice(id=VOICES[provider])
-    return Brief(**{"language": "de", "voice": voice, "options": options, **changes})
+    return Brief(language="de", voice=voice, options=options)
 
 
 class Conversation:

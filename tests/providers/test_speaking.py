@@ -24,9 +24,9 @@ VOICES = {
 NEXT = {"azure": "elevenlabs"}
 
 
-def brief(provider: str, **changes: object) -> Brief:
+def brief(provider: str) -> Brief:
     voice = Voice(provider=provider, id=VOICES[provider])
-    return Brief(**{"persona_name": "Mira", "language": "en", "voice": voice, **changes})
+    return Brief(persona_name="Mira", language="en", voice=voice)
 
 
 def pcm(frames: list[rtc.AudioFrame]) -> bytes:

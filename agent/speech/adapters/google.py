@@ -23,5 +23,6 @@ def converse(settings: AgentSettings, language: Language, choice: Choice) -> llm
         http_options=types.HttpOptions(
             base_url=address(settings.google_base_url),
             timeout=int(settings.speech_timeout_s * 1000),
+            async_client_args={"ssl": trust()},  # else each call reads the certificates again
         ),
     )
