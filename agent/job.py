@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
-from personas.contract import RESERVED_KEY, CallConfig, read_metadata
+from personas.changes import Change
+from personas.contract import RESERVED_KEY, CallConfig, Report, encode, read_metadata
 from personas.errors import BadMetadata, PersonaError, PersonaInvalid
 from personas.model import Persona, Voice, version_of
 from personas.options import NO_OPTIONS, PersonaOptions, read_options
@@ -77,6 +78,7 @@ class Turn:
     attempt: int = 1
     call_id: str = ""
     traceparent: str | None = None  # W3C trace context of the router
+    report: Report | None = None  # where to report to
 
 
 def turn_of(job_metadata: str | bytes | None) -> Turn:
@@ -88,7 +90,7 @@ def turn_of(job_metadata: str | bytes | None) -> Turn:
         call = read_metadata(text).call
     except BadMetadata:
         return Turn()
-    return Turn(call.attempt, call.call_id, call.traceparent) if call else Turn()
+    return Turn(call.attempt, call.call_id, call.traceparent, call.report) if call else Turn()
 
 
 def persona_id_of(job_metadata: str | bytes | None) -> str | None:
@@ -120,6 +122,26 @@ def read(
     brief = _room(brief, room_metadata)
     brief = _job(brief, job_metadata, personas_by_id, dialed)
     return _participant(brief, participant_metadata)
+
+
+def changed(brief: Brief, change: Change, *, house: Persona) -> Brief:
+    """Give *brief* with another persona in the place of who spoke; what the call is about stays.
+
+    Raises:
+        BadMetadata: ``other_call``: the change is not of this call.
+    """
+    if brief.call is None or brief.call.call_id != change.call_id:
+        raise BadMetadata("the change is of another call", reason="other_call")
+    call = brief.call.model_copy(update={"origin": change.origin, "resume": False})
+    text = encode(change.persona, call, house).text
+    new = read(text, "", "", house=house, personas_by_id=lambda _: None)
+    return replace(
+        new,
+        campaign_prompt=brief.campaign_prompt,
+        call_reason=brief.call_reason,
+        variables=brief.variables,
+        found=brief.found,
+    )
 
 
 # ---- the places ---------------------------------------------------------------------------

@@ -19,6 +19,9 @@ from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
 from agent import job, speech
 from agent.call import Call, House
 from agent.providers import KINDS, Kind, is_installed
+from agent.rehearsal import rehearse
+from agent.report import sender_for
+from agent.resend import Resender
 from agent.settings import AgentSettings
 from personas.contract import ATTRIBUTE_ATTEMPT, ATTRIBUTE_CALL
 from personas.sources.files import FilePersonaSource, shipped
@@ -29,6 +32,7 @@ log = structlog.get_logger(__name__)
 SERVER_TARGET_LOAD: Final = 0.7
 PROCESS_START_TIMEOUT_S: Final = 30.0
 FORCED_STOP_TIMEOUT_S: Final = 5.0
+DAY_S: Final = 86_400.0
 #: Loggers whose lines below this level matter to nobody who runs this. ``livekit`` is the native
 #: SDK, which warns of handles that it has freed itself.
 QUIET: Final = MappingProxyType(
@@ -41,6 +45,8 @@ QUIET: Final = MappingProxyType(
     }
 )
 
+#: What LiveKit adds to a record: the message again, and what a model was saying when it failed.
+_PRIVATE: Final = frozenset({"message", "text_sent", "tool_calls_sent"})
 _QUOTED: Final = re.compile(r"(pushed for text:).*", re.DOTALL)
 _SETTINGS: Final = "settings"
 _HOUSE: Final = "house"
@@ -77,6 +83,7 @@ def warm_up(process: JobProcess) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    rehearse()
     settings = AgentSettings.load()
     process.userdata[_SETTINGS] = settings
     speech.warm_up(settings)
@@ -142,11 +149,12 @@ def quieten(level: str) -> None:
 
 
 def tidy(record: logging.LogRecord) -> bool:
-    """Drop what a job process says twice, and what the native SDK says of leaving.
+    """Drop what is private or said twice, and what the native SDK says of leaving.
 
     Whoever is removed from a room sees its data channels close, which that SDK calls an error.
     """
-    record.__dict__.pop("message", None)
+    for key in [key for key in record.__dict__ if key in _PRIVATE or key.startswith("lk.pii.")]:
+        del record.__dict__[key]
     return not (record.name == "livekit" and "closed unexpectedly" in record.getMessage())
 
 
@@ -189,6 +197,13 @@ async def serve(settings: AgentSettings) -> bool:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(on_signal))
     running = asyncio.create_task(server.run())
+    resender = Resender(
+        settings.report_spool_dir,
+        sender_for(settings),
+        max_bytes=settings.report_spool_mib * 1024 * 1024,
+        max_age_s=settings.report_spool_days * DAY_S,
+    )
+    resending = asyncio.create_task(resender.run())
     await _first(running, stop)
     if not running.done():
         draining = asyncio.create_task(server.drain())
@@ -200,6 +215,9 @@ async def serve(settings: AgentSettings) -> bool:
         loop.call_later(FORCED_STOP_TIMEOUT_S, os._exit, 1)
     await server.aclose()
     await asyncio.wait({running})
+    resending.cancel()
+    await asyncio.wait({resending})
+    await resender.aclose()
     if (failure := running.exception()) is not None:
         log.error("worker.failed", error=type(failure).__name__, reason=str(failure))
         return False

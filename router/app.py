@@ -12,7 +12,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from router.answers import SHED
+from router.api.calendars import calendar
+from router.api.calls import call, calls
+from router.api.live import change_persona
 from router.api.purges import purge
+from router.api.reports import report
+from router.api.tools import run_tool
 from router.api.traces import trace
 from router.bodies import BODY_S
 from router.metrics import Metrics
@@ -33,7 +38,13 @@ ROUTES = [
     Route("/readyz", ready),
     Route("/metrics", metrics_page),
     Route("/version", version),
+    Route("/api/calls", calls),
+    Route("/api/calls/{id}", call),
     Route("/api/calls/{id}/trace", trace),
+    Route("/api/calls/{id}/persona", change_persona, methods=["POST"]),
+    Route("/api/calls/{id}/tools/{name}", run_tool, methods=["POST"]),
+    Route("/api/calendars/{name}.ics", calendar),
+    Route("/api/reports", report, methods=["POST"]),
     Route("/api/personas/purge", purge, methods=["POST"]),
 ]
 
@@ -83,6 +94,7 @@ def build_app(
             tasks = {
                 asyncio.create_task(services.journal.run()),
                 asyncio.create_task(services.watch.run()),
+                asyncio.create_task(services.bookkeeping.run()),
             }
             try:
                 yield {"services": services}

@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from personas.contract import Report
 from personas.lookup import PersonaLookup, build_lookup
+from personas.reports import MAX_REPORT_BYTES
 from personas.sources.shared import LOCK_S, SharedPersonas
+from personas.tokens import call_token
 from router.bodies import BODY_S, Bodies
+from router.bookkeeping import Bookkeeping
 from router.checkups import Checkups
 from router.db import Store
 from router.dispatch import LiveKit
@@ -18,15 +22,22 @@ from router.doctor import Doctor, refusals_of
 from router.events import MAX_BODY_BYTES
 from router.findings import Refusals
 from router.inbound import InboundCalls
+from router.lastresort.desk import LastResort, available
+from router.live import LiveCalls
 from router.metrics import Metrics
 from router.overload import Gate
+from router.records.appointments import BuiltInCalendar
+from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Journal
 from router.records.leases import Lease
+from router.records.recollection import Recollection
 from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
 from router.tokens import Keys
+from router.tool_runs import Toolbox
+from router.toolbox import open_toolbox
 from router.trunks import Trunks
 from router.watch import Watch
 
@@ -50,6 +61,12 @@ class Services:
     bodies: Bodies
     gate: Gate
     checkups: Checkups
+    calls: Calls
+    bookkeeping: Bookkeeping
+    report_bodies: Bodies
+    toolbox: Toolbox
+    appointments: BuiltInCalendar
+    live: LiveCalls
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -76,7 +93,11 @@ async def open_services(
         await store.open()
         lookup = lookup_from(settings, metrics)
         try:
-            async with livekit_from(settings) as livekit:
+            appointments = BuiltInCalendar(store, clock=clock)
+            async with (
+                livekit_from(settings) as livekit,
+                open_toolbox(settings, store, appointments, clock=clock) as toolbox_for,
+            ):
                 owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
                 claims = Claims(
                     store,
@@ -87,6 +108,7 @@ async def open_services(
                     clock=clock,
                     new_id=_new_id,
                 )
+                calls = Calls(store, clock=clock)
                 inbound = InboundCalls(
                     trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
                     claims=claims,
@@ -95,6 +117,15 @@ async def open_services(
                     dispatcher=livekit,
                     metrics=metrics,
                     clock=clock,
+                    note_call=calls.dispatched,
+                    report_for=report_for(settings, clock),
+                )
+                journal = Journal(
+                    store,
+                    max_rows=settings.journal_max_rows,
+                    days=settings.journal_days,
+                    clock=clock,
+                    count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
                 )
                 watch = Watch(
                     livekit=livekit,
@@ -104,6 +135,8 @@ async def open_services(
                     metrics=metrics,
                     limits=Limits(answer_timeout_s=settings.answer_timeout_s),
                     fallback_agent=settings.fallback_agent or None,
+                    last_resort=_last_resort(settings, livekit, claims, metrics),
+                    note=journal.note,
                     clock=clock,
                 )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
@@ -117,22 +150,45 @@ async def open_services(
                     lookup=lookup,
                     inbound=inbound,
                     watch=watch,
-                    journal=Journal(
-                        store,
-                        max_rows=settings.journal_max_rows,
-                        days=settings.journal_days,
-                        clock=clock,
-                        count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
-                    ),
+                    journal=journal,
                     bodies=Bodies(MAX_BODY_BYTES, body_s),
                     gate=gate,
                     checkups=_checkups(settings, livekit, lookup, metrics),
+                    calls=calls,
+                    bookkeeping=Bookkeeping(
+                        calls=calls, livekit=livekit, days=settings.records_days
+                    ),
+                    report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
+                    toolbox=toolbox_for(claims),
+                    appointments=appointments,
+                    live=LiveCalls(
+                        livekit=livekit,
+                        claims=claims,
+                        recollection=Recollection(store),
+                        find=lookup.find,
+                    ),
                     clock=clock,
                 )
         finally:
             await lookup.aclose()
     finally:
         await store.aclose()
+
+
+def _last_resort(
+    settings: RouterSettings, livekit: LiveKit, claims: Claims, metrics: Metrics
+) -> LastResort | None:
+    """Return what answers a caller whom no agent answers; None: it is not to be had."""
+    if not settings.last_resort_calls or not available():
+        return None
+    return LastResort(
+        livekit=livekit,
+        claims=claims,
+        metrics=metrics,
+        most=settings.last_resort_calls,
+        number=settings.fallback_number,
+        folder=settings.house_recordings,
+    )
 
 
 def _checkups(
@@ -149,6 +205,16 @@ def _checkups(
         refusals=refusals,
     )
     return Checkups(doctor.look)
+
+
+def report_for(
+    settings: RouterSettings, clock: Callable[[], float]
+) -> Callable[[str], Report | None]:
+    """Return what tells the agent of a call where to report to, if *settings* say where."""
+    url, secret = settings.report_url(), settings.livekit_api_secret.get_secret_value()
+    if url is None:
+        return lambda _call_id: None
+    return lambda call_id: Report(url=url, token=call_token(call_id, secret, clock()))
 
 
 def _new_id() -> str:

@@ -20,7 +20,6 @@ from livekit.agents import (
     stt,
     tts,
 )
-from livekit.agents.utils import http_context
 from livekit.agents.vad import VAD
 from livekit.agents.voice import SpeechHandle
 from livekit.agents.voice.agent_session import SessionConnectOptions
@@ -103,13 +102,22 @@ class Speech:
         session: AgentSession[Any],
         text: str,
         audio: AsyncIterable[rtc.AudioFrame] | None = None,
+        *,
+        interruptible: bool = True,
     ) -> SpeechHandle:
-        """Have *session* speak *text* word for word, from *audio* where there is some."""
+        """Have *session* speak *text* word for word, from *audio* where there is some.
+
+        A model that speaks by itself listens by itself too, and can always be interrupted.
+        """
         if audio is None and self.mouth is None:
             return session.generate_reply(
                 instructions=f"Say exactly this, in these words, and nothing else:\n{text}"
             )
-        return session.say(text, audio=audio if audio is not None else NOT_GIVEN)
+        return session.say(
+            text,
+            audio=audio if audio is not None else NOT_GIVEN,
+            allow_interruptions=NOT_GIVEN if interruptible else False,
+        )
 
 
 def modules(settings: AgentSettings) -> tuple[str, ...]:
@@ -126,7 +134,6 @@ def warm_up(settings: AgentSettings) -> None:
 
     That is: reading the machine's certificates, and building the parts of a call.
     """
-    http_context._create_ssl_context()  # noqa: SLF001 - kept by LiveKit for all that follow
     if settings.speech_mode == "providers":
         trust()
     choose(settings, Brief())
