@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+import agent
 from agent.providers import KINDS, NEEDS, PACKAGES, is_installed
 from agent.settings import AgentSettings
 from personas.errors import SettingsInvalid
@@ -123,3 +124,20 @@ def test_what_is_missing_is_named_and_no_secret_is_shown(monkeypatch: pytest.Mon
         "LIVEKIT_URL",
         "LIVEKIT_API_SECRET",
     ]
+
+
+def test_the_readmes_table_of_providers_is_that_of_the_program() -> None:
+    readme = (Path(agent.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    written = {}
+    for line in readme.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 6 and cells[0].strip("`") in PACKAGES:
+            written[cells[0].strip("`")] = cells[1:5]
+
+    assert written == {
+        provider: [
+            str(list(NEEDS[kind]).index(provider) + 1) if provider in NEEDS[kind] else ""
+            for kind in NEEDS
+        ]
+        for provider in PACKAGES
+    }
