@@ -18,6 +18,7 @@ from livekit.agents import (
     inference,
     llm,
     stt,
+    tokenize,
     tts,
 )
 from livekit.agents.vad import VAD
@@ -126,14 +127,18 @@ def modules(settings: AgentSettings) -> tuple[str, ...]:
         return LATE_IMPORTS
     kinds = (*KINDS, "speech_to_speech")
     providers = dict.fromkeys(name for kind in kinds for name in settings.usable(kind))
-    return (*LATE_IMPORTS, *(adapters.module_of(name) for name in providers))
+    needed = (module for name in providers for module in adapters.modules_of(name))
+    return (*LATE_IMPORTS, *dict.fromkeys(needed))
 
 
 def warm_up(settings: AgentSettings) -> None:
     """Do once, while there is no call yet, what is slow the first time.
 
-    That is: reading the machine's certificates, and building the parts of a call.
+    That is: reading the machine's certificates, building the parts of a call, and the tables by
+    which LiveKit takes text apart.
     """
+    tokenize.basic.hyphenate_word("hyphenate")
+    tokenize.blingfire.SentenceTokenizer().tokenize("One. Two.")
     if settings.speech_mode == "providers":
         trust()
     choose(settings, Brief())

@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 RECORDINGS: Final = Path(__file__).parent / "recordings"
 PLAYOUT_TIMEOUT_S: Final = 15.0
 FRAME_S: Final = 0.1
+LINGER_S: Final = 0.6  # what is still on its way to the caller when we have played it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ async def frames(language: str, *, transfers: bool) -> AsyncIterator[rtc.AudioFr
     for name in (code, f"{code}-{'transfer' if transfers else 'goodbye'}"):
         for frame in await asyncio.to_thread(_read, RECORDINGS / f"{name}.wav"):
             yield frame
+    rate = frame.sample_rate
+    yield rtc.AudioFrame(bytes(2 * int(rate * LINGER_S)), rate, 1, int(rate * LINGER_S))
 
 
 def _read(path: Path) -> list[rtc.AudioFrame]:

@@ -31,6 +31,14 @@ PERSONA = {
     "llm": "openai/gpt-front-desk",
     "transfer_targets": [{"name": "front desk", "number": "+13125550109"}],
 }
+DIALED_BOTH = "+13125550172"
+PERSONA_BOTH = {
+    "persona_name": "Ben",
+    "personality": "You are Ben, the night porter of a harbour hotel.",
+    "welcome_message": "Harbour hotel, Ben speaking.",
+    "voice": "cedar",
+    "speech_to_speech": "openai",
+}
 ANSWER_S = 60.0
 
 
@@ -48,7 +56,10 @@ async def bed(logs: Path, livekit_program: Path, services: Services) -> AsyncIte
     async with open_bed(
         logs / "providers",
         livekit_program,
-        personas={DIALED.removeprefix("+"): PERSONA},
+        personas={
+            DIALED.removeprefix("+"): PERSONA,
+            DIALED_BOTH.removeprefix("+"): PERSONA_BOTH,
+        },
         agent_settings=services.environment(SPEECH_TIMEOUT_S="3", AGENT_IDLE_PROCESSES="1"),
     ) as running:
         yield running
@@ -138,3 +149,19 @@ async def test_when_no_voice_is_left_the_caller_hears_an_apology_and_the_call_en
     assert (
         f"{WORDS['en'].sorry} {WORDS['en'].goodbye}" in said
     )  # there is no gateway to put through
+
+
+async def test_a_model_that_hears_and_speaks_by_itself_greets_and_answers(
+    bed: Bed, services: Services
+) -> None:
+    async with bed.phone(DIALED_BOTH) as caller:
+        await caller.wait_for_words(timeout_s=ANSWER_S, containing="view of the harbour")
+        heard = pitch_of(loud_part(caller.recording.pcm), rate=HEARD_HZ)
+        caller.speak(question())
+        await caller.wait_for_words(timeout_s=ANSWER_S, count=2)
+
+    assert heard == pytest.approx(services.openai.hz, abs=15)
+    (asked,) = (one for one in services.openai.requests if one.path == "/v1/realtime")
+    assert "cedar" in repr(asked.sent)
+    assert "Ben speaking" in repr(asked.sent)
+    assert "night porter" in repr(asked.sent)

@@ -7,7 +7,7 @@ None of them does network. The plugins take seconds to import, so the worker doe
 
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from agent.providers import Kind
 from agent.settings import AgentSettings
@@ -20,6 +20,23 @@ _VERBS: dict[Kind, str] = {
     "tts": "speak",
     "speech_to_speech": "converse",
 }
+#: What OpenAI's library, and the one under it, import when they are first used: over a second.
+_LATE: Final = (
+    "anyio._backends._asyncio",
+    "anyio.streams.stapled",
+    "openai.lib.streaming.chat",
+    "openai.resources.audio.audio",
+    "openai.resources.audio.speech",
+    "openai.resources.audio.transcriptions",
+    "openai.resources.chat.chat",
+    "openai.resources.chat.completions.completions",
+    "openai.types.chat.completions",
+)
+
+
+def modules_of(provider: str) -> tuple[str, ...]:
+    """Name what has to be imported before *provider* is used."""
+    return (module_of(provider), *(_LATE if provider.endswith("openai") else ()))
 
 
 def module_of(provider: str) -> str:
