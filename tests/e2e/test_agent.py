@@ -22,6 +22,7 @@ from router.demo.phone import Phone
 from router.demo.processes import Child
 
 AGENT = "friday-ai-agent"
+OWN_STALL_S = 0.05  # processor time of a stall from which on it is ours
 DIALED = "+13125550100"
 CALLER = "+13125550123"
 WELCOME = "Harbour hotel, Mira speaking."
@@ -116,11 +117,18 @@ def events(worker: Child, name: str) -> list[dict[str, Any]]:
 
 
 def is_calm(worker: Child) -> bool:
-    """Whether the worker had nothing to complain about."""
+    """Whether the worker had nothing to complain about; what the machine kept waiting is not it."""
     lines = worker.log().splitlines()
     return all(line.startswith("{") for line in lines) and not [
-        line for line in lines if json.loads(line)["level"] not in ("debug", "info")
+        line
+        for line in map(json.loads, lines)
+        if line["level"] not in ("debug", "info") and not kept_waiting(line)
     ]
+
+
+def kept_waiting(line: dict[str, Any]) -> bool:
+    """Whether a stall of the event loop is the machine's doing: hardly any of it was ours."""
+    return line["event"].startswith("event loop blocked") and line["cpu_time"] < OWN_STALL_S
 
 
 async def test_the_caller_hears_the_persona_and_the_room_ends_with_the_call(
