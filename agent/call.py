@@ -21,20 +21,21 @@ from opentelemetry.trace import get_tracer
 from agent import election, job, speech
 from agent.conversation import Conversation, filled, prepare
 from agent.errors import CallerMissing, RoomUnreachable, TransferFailed
+from agent.minutes import opened
 from agent.presence import Presence
-from agent.report import NoReporter, Reporter
+from agent.report import reporter_for
 from agent.settings import AgentSettings
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
-from agent.transcript import Transcript
 from agent.transfers import transfer
 from personas.changes import TOPIC, Assembly
 from personas.changes import read as read_change
+from personas.dispositions import Disposition
 from personas.errors import BadMetadata, PersonaError
 from personas.model import Persona
 from personas.options import TransferTarget
 from personas.phone import parse
-from personas.reports import Problem
+from personas.reports import Closed, Problem
 from personas.sources.files import FilePersonaSource
 from personas.traces import context_of
 
@@ -47,6 +48,7 @@ ANSWER_TIMEOUT_S: Final = 10.0  # after that a caller who never becomes active i
 DELETE_TIMEOUT_S: Final = 5.0
 REFERRED_TIMEOUT_S: Final = 5.0  # for a caller who was handed on to leave
 HUNG_UP: Final = "the caller hung up"
+CLOSED: Final = "the room closed"
 ATTRIBUTE_CALL_STATUS: Final = "sip.callStatus"
 ATTRIBUTE_DIALED: Final = "sip.trunkPhoneNumber"
 ATTRIBUTE_OTHER_SIDE: Final = "sip.phoneNumber"
@@ -85,14 +87,13 @@ class Call:
         self._stages = Stages(clock=time.monotonic)
         self._presence = Presence()
         self._prepared: Prepared | None = None
-        self._reporter: Reporter = NoReporter()
+        self._reporter = reporter_for(self._turn, settings)
         self._conversation: Conversation | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._deleting: asyncio.Task[None] | None = None
         self._reason = ""
         self._left_because = HUNG_UP
         self._elected = False
-        self.transcript = Transcript(clock=time.time)
 
     async def hold(self) -> None:
         """Bring the conversation up to the greeting; what happens then happens on events."""
@@ -164,6 +165,7 @@ class Call:
             self._give_way(verdict)
             return False
         self._elected = True
+        self._reporter.note(opened(room, self._ctx.job.room.sid))
         room.on("participant_connected", self._on_newcomer)
         room.on("disconnected", self._on_disconnected)
         if verdict.remove:
@@ -201,7 +203,6 @@ class Call:
             parts,
             ways=_Ways(self, caller.identity),
             reporter=self._reporter,
-            transcript=self.transcript,
             presence=self._presence,
             stages=self._stages,
             longest_s=self._settings.agent_max_call_s,
@@ -333,18 +334,34 @@ class Call:
         await utils.aio.cancel_and_wait(*self._tasks)
         if self._conversation is not None:
             await self._conversation.aclose()
+        if self._elected:
+            await self._reporter.keep(self._closing())
         if self._deleting is not None:
             await self._deleting
         if self._prepared is not None:
             await self._prepared.aclose()
-        if self._elected and self.transcript.entries:
+        if self._elected and self._conversation is not None and self._conversation.minutes.turns:
             log.info(
                 "call.ended",
-                reason=self._reason or "the room closed",
+                reason=self._reason or CLOSED,
                 duration_s=round(self._stages.elapsed_s, 1),
-                transcript_entries=len(self.transcript.entries),
-                facts=self._conversation.facts.count if self._conversation else 0,
+                turns=self._conversation.minutes.turns,
+                facts=self._conversation.facts.count,
             )
+        await self._reporter.aclose()
+
+    def _closing(self) -> Closed:
+        """Say how the call ended."""
+        reason, talk = self._reason or CLOSED, self._conversation
+        if talk is None or talk.opened_at is None:
+            return Closed(reason=reason, disposition=Disposition.NO_ANSWER)
+        handed_on = self._left_because != HUNG_UP and reason == self._left_because
+        return Closed(
+            reason=": ".join(filter(None, (reason, talk.detail))),
+            disposition=Disposition.TRANSFERRED if handed_on else Disposition.ANSWERED,
+            duration_s=round(max(0.0, time.time() - talk.opened_at), 1),
+            facts=talk.facts.count,
+        )
 
     # ---- small steps ----
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from livekit import rtc
@@ -20,7 +20,6 @@ from livekit.agents import (
     AgentSession,
     AgentStateChangedEvent,
     CloseEvent,
-    ConversationItemAddedEvent,
     UserStateChangedEvent,
     llm,
     utils,
@@ -30,12 +29,12 @@ from livekit.agents.voice.room_io import RoomOptions, TextInputEvent, TextInputO
 from agent import instructions, job, speech, tools
 from agent.facts import Facts
 from agent.limits import MAX_ASKS, Limits
+from agent.minutes import Minutes, answered
 from agent.phrases import phrases
 from agent.presence import ATTRIBUTE_NAME, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION, Presence
 from agent.report import Reporter
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
-from agent.transcript import Transcript
 from personas.contract import ATTRIBUTE_FIRST_WORD
 from personas.options import TransferTarget
 from personas.reports import PersonaApplied, Problem
@@ -75,7 +74,6 @@ class Conversation:
         *,
         ways: Ways,
         reporter: Reporter,
-        transcript: Transcript,
         presence: Presence,
         stages: Stages,
         longest_s: float = math.inf,
@@ -84,7 +82,6 @@ class Conversation:
         self._brief = brief
         self._ways = ways
         self._reporter = reporter
-        self._transcript = transcript
         self._presence = presence
         self._stages = stages
         self._other_side = other_side
@@ -97,6 +94,8 @@ class Conversation:
         self._tasks: set[asyncio.Task[None]] = set()
         self.facts = Facts()
         self.facts.recall(brief.call.memory if brief.call else ())
+        self.minutes = Minutes(reporter)
+        self.opened_at: float | None = None  # when the other side could hear us, Unix seconds
         self.detail = ""  # why the model ended the call, in its words
         self._session: AgentSession[None] = AgentSession(
             llm=parts.mind,
@@ -110,7 +109,7 @@ class Conversation:
             tts_text_transforms=parts.text_transforms,
             user_away_timeout=self._limits.silence_s,
         )
-        self._session.on("conversation_item_added", self._on_item)
+        self.minutes.attend(self._session)
         self._session.on("agent_state_changed", self._on_state)
         self._session.on("user_state_changed", self._on_caller_state)
         self._session.on("user_input_transcribed", lambda _: self._on_sign_of_life())
@@ -142,6 +141,8 @@ class Conversation:
         A persona without one greets *through_model* or waits to be spoken to.
         """
         self._open = True
+        self.opened_at = time.time()
+        self._reporter.note(answered(self._brief, self._other_side, self.opened_at))
         self._spawn(self._end_in_time())
         welcome = self._brief.welcome_message
         if not welcome:
@@ -222,6 +223,7 @@ class Conversation:
 
     async def aclose(self) -> None:
         """Stop what runs beside the conversation."""
+        self.minutes.close()
         await utils.aio.cancel_and_wait(*self._tasks)
 
     # ---- words ----
@@ -266,8 +268,14 @@ class Conversation:
         )
 
     def _apply(self, brief: job.Brief, parts: speech.Speech) -> None:
-        self._transcript.persona_applied(
-            version=brief.version, origin=brief.origin, because=brief.because
+        self._reporter.note(
+            PersonaApplied(
+                version=brief.version,
+                origin=brief.origin,
+                because=brief.because,
+                name=brief.persona_name,
+                language=brief.language,
+            )
         )
         self._reporter.note(
             PersonaApplied(
@@ -354,12 +362,6 @@ class Conversation:
         elif event.new_state == "away":
             self._spawn(self._ask_after())
 
-    def _on_item(self, event: ConversationItemAddedEvent) -> None:
-        item = event.item
-        if isinstance(item, llm.ChatMessage) and item.role in ("assistant", "user"):
-            by: Literal["agent", "caller"] = "agent" if item.role == "assistant" else "caller"
-            self._transcript.said(by, item.text_content or "")
-
     def _on_state(self, event: AgentStateChangedEvent) -> None:
         if event.new_state == "speaking" and "first_word" not in self._stages:
             self._stages.reach("first_word")
@@ -369,6 +371,7 @@ class Conversation:
     def _on_session_closed(self, event: CloseEvent) -> None:
         if event.error is not None:
             log.error("session.failed", kind=event.error.type)
+            self._reporter.note(Problem(what=f"the session ended: {event.error.type}"))
             self._ways.end("speech failed")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

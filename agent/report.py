@@ -8,6 +8,7 @@ main process (``agent.resend``).
 import asyncio
 import random
 import time
+import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,11 +16,16 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
+from pydantic import ValidationError
 
 from agent.errors import ToolUnavailable
-from agent.sender import NOT_POSSIBLE, Sender, pack
+from agent.job import Turn
+from agent.sender import NOT_POSSIBLE, REPORTS_PATH, Sender, pack
+from agent.settings import AgentSettings
 from agent.spool import Address, SpoolFile
+from personas.contract import Report
 from personas.reports import MAX_EVENTS, MAX_SEQ, AnyCallEvent, Event, numbered
+from personas.tokens import call_token
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +82,33 @@ class NoReporter:
 
     async def aclose(self) -> None:
         """Nothing is left."""
+
+
+def reporter_for(turn: Turn, settings: AgentSettings) -> Reporter:
+    """Return what reports on the call of a job, if it is known where to.
+
+    A call that another backend dispatched gets an id of its own.
+    """
+    secret = settings.livekit_api_secret.get_secret_value()
+    base, call_id = settings.router_url.rstrip("/"), turn.call_id or uuid.uuid4().hex
+    if base:
+        report = Report(url=base + REPORTS_PATH, token=call_token(call_id, secret, time.time()))
+    elif turn.report is not None and turn.call_id:
+        report = turn.report
+    else:
+        return NoReporter()
+    try:
+        address = Address(call_id=call_id, attempt=turn.attempt, url=report.url, token=report.token)
+    except ValidationError:
+        log.error("report.impossible", fix="see call_id and attempt of the job's _call")
+        return NoReporter()
+    return CallReporter(address, folder=settings.report_spool_dir, sender=sender_for(settings))
+
+
+def sender_for(settings: AgentSettings) -> Sender:
+    """Return what brings reports to the router."""
+    secret = settings.livekit_api_secret.get_secret_value()
+    return Sender(lambda call_id: call_token(call_id, secret, time.time()))
 
 
 class CallReporter:

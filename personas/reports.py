@@ -47,8 +47,8 @@ class Opened(BaseModel):
     model_config = _FROZEN
 
     kind: Literal["opened"] = "opened"
-    direction: Literal["inbound", "outbound"] = "inbound"
-    room: Word
+    direction: Literal["inbound", "outbound"] | None = None
+    room: Word | None = None
     room_sid: Word | None = None
     dialed_number: Word | None = Field(default=None, description="E.164, or as the trunk gave it")
     caller: Word | None = Field(default=None, description="the other side; null: withheld")

@@ -359,7 +359,7 @@ def _event_row(call_id: str, event: AnyCallEvent) -> dict[str, Any]:
 def _ring(before: Any, columns: Mapping[str, Any]) -> dict[str, float]:
     """Return how long an inbound call rang."""
     answered_at = columns.get("answered_at")
-    if answered_at is None or columns.get("direction") != "inbound":
+    if answered_at is None or columns.get("direction", before.direction) != "inbound":
         return {}
     return {"ring_ms": round(max(0.0, answered_at - before.started_at) * 1000, 1)}
 

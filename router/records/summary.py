@@ -16,6 +16,7 @@ ANSWERED: Final = "answered"
 NOT_ANSWERED: Final = "no_answer"
 
 _OF_OPENED: Final = (
+    "direction",
     "room",
     "room_sid",
     "sip_call_id",
@@ -38,7 +39,6 @@ def summary(events: Iterable[AnyCallEvent], router_closed: ClosedEvent | None) -
     columns: dict[str, Any] = {}
     for event in told:
         if isinstance(event, Opened):
-            columns["direction"] = event.direction
             columns |= {
                 name: value for name in _OF_OPENED if (value := getattr(event, name)) is not None
             }

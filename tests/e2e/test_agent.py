@@ -158,7 +158,7 @@ async def test_the_caller_hears_the_persona_and_the_room_ends_with_the_call(
     await until(lambda: events(worker, "call.ended"))
     ended, applied = events(worker, "call.ended")[0], events(worker, "persona.applied")[0]
     assert ended["reason"] == "the caller hung up"
-    assert ended["transcript_entries"] == 4
+    assert ended["turns"] == 3
     assert applied["call_id"] == "c1"
     assert applied["version"] == PERSONA.version
     assert is_calm(worker)
