@@ -274,15 +274,6 @@ class Conversation:
                 origin=brief.origin,
                 because=brief.because,
                 name=brief.persona_name,
-                language=brief.language,
-            )
-        )
-        self._reporter.note(
-            PersonaApplied(
-                version=brief.version,
-                origin=brief.origin,
-                because=brief.because,
-                name=brief.persona_name,
                 language=parts.language.code,
             )
         )
