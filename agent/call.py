@@ -213,6 +213,8 @@ class Call:
         self._stages.reach("session")
         self._spawn(self._presence.beat(room.local_participant))
         await self._answered(caller)
+        if await conversation.meets_machine(caller.identity):
+            return
         if not self._reason:  # else a later attempt took over meanwhile, or the caller hung up
             await conversation.greet(
                 self._prepared, through_model=self._settings.force_first_message
@@ -355,10 +357,12 @@ class Call:
         reason, talk = self._reason or CLOSED, self._conversation
         if talk is None or talk.opened_at is None:
             return Closed(reason=reason, disposition=Disposition.NO_ANSWER)
-        handed_on = self._left_because != HUNG_UP and reason == self._left_because
+        disposition = Disposition.VOICEMAIL if talk.met_machine else Disposition.ANSWERED
+        if self._left_because != HUNG_UP and reason == self._left_because:
+            disposition = Disposition.TRANSFERRED
         return Closed(
             reason=": ".join(filter(None, (reason, talk.detail))),
-            disposition=Disposition.TRANSFERRED if handed_on else Disposition.ANSWERED,
+            disposition=disposition,
             duration_s=round(max(0.0, time.time() - talk.opened_at), 1),
             facts=talk.facts.count,
         )

@@ -26,7 +26,7 @@ from livekit.agents import (
 )
 from livekit.agents.voice.room_io import RoomOptions, TextInputEvent, TextInputOptions
 
-from agent import instructions, job, speech, tools
+from agent import instructions, job, machines, speech, tools
 from agent.facts import Facts
 from agent.limits import MAX_ASKS, Limits
 from agent.minutes import Minutes, answered
@@ -96,6 +96,7 @@ class Conversation:
         self.facts.recall(brief.call.memory if brief.call else ())
         self.minutes = Minutes(reporter)
         self.opened_at: float | None = None  # when the other side could hear us, Unix seconds
+        self.met_machine = False
         self.detail = ""  # why the model ended the call, in its words
         self._session: AgentSession[None] = AgentSession(
             llm=parts.mind,
@@ -156,6 +157,28 @@ class Conversation:
             self._session.say(welcome, audio=prepared.frames())
         else:
             self._session.say(welcome)
+
+    async def meets_machine(self, callee: str) -> bool:
+        """Listen whether a machine picked up; if so leave the message, and end the call.
+
+        A persona may ask for it on outbound calls. When it cannot be told, it is a person.
+        """
+        if not self._brief.options.detect_answering_machine or self._brief.direction != "outbound":
+            return False
+        heard = await machines.listen(self._session, callee) if self._hears_audio else None
+        if heard is None:
+            what = "answering machines cannot be told apart with these models"
+            self._reporter.note(Problem(what=what))
+            return False
+        log.info("machine.listened", heard=heard)
+        if heard not in machines.MACHINES:
+            return False
+        self._leaving, self.met_machine = True, True
+        message = self._brief.options.voicemail_message
+        if message and heard == machines.MAILBOX:
+            await self._speak(message)
+        self._ways.end("an answering machine picked up")
+        return True
 
     async def hear(self, words: str) -> None:
         """Take *words* as the caller's, as if they had been spoken."""

@@ -78,8 +78,9 @@ async def client(livekit: LiveKitServer) -> AsyncIterator[api.LiveKitAPI]:
     await made.aclose()
 
 
-def phone(livekit: LiveKitServer) -> Phone:
-    return Phone(livekit.url, livekit.api_key, livekit.api_secret, dialed=DIALED, caller=CALLER)
+def phone(livekit: LiveKitServer, **options: Any) -> Phone:
+    server = (livekit.url, livekit.api_key, livekit.api_secret)
+    return Phone(*server, dialed=DIALED, caller=CALLER, **options)
 
 
 def metadata(persona: Persona = PERSONA, *, attempt: int = 1) -> str:
