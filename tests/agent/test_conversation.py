@@ -139,8 +139,8 @@ async def test_a_change_swaps_instructions_tools_and_words() -> None:
     assert at.said == ["Vielen Dank für das Gespräch. Auf Wiederhören!"]
 
 
-MESSAGE = {"voicemail_message": "Please call Mira back."}
-MACHINE = {"direction": "outbound", "detect_answering_machine": True}
+MESSAGE: dict[str, Any] = {"voicemail_message": "Please call Mira back."}
+MACHINE: dict[str, Any] = {"direction": "outbound", "detect_answering_machine": True}
 
 
 async def test_a_session_that_hears_nothing_cannot_tell_a_machine_and_says_so() -> None:
@@ -166,7 +166,7 @@ async def test_a_session_that_hears_nothing_cannot_tell_a_machine_and_says_so() 
     ],
 )
 async def test_a_mailbox_gets_the_message_and_other_machines_nothing(
-    heard: str, fields: dict[str, str], met: bool, said: list[str]
+    heard: str, fields: dict[str, Any], met: bool, said: list[str]
 ) -> None:
     async with talk(**MACHINE, **fields) as at:
         at.conversation._hears_audio = True  # what it would hear is given below

@@ -129,7 +129,8 @@ def is_calm(worker: Child) -> bool:
 
 def kept_waiting(line: dict[str, Any]) -> bool:
     """Whether a stall of the event loop is the machine's doing: hardly any of it was ours."""
-    return line["event"].startswith("event loop blocked") and line["cpu_time"] < OWN_STALL_S
+    stalled = str(line["event"]).startswith("event loop blocked")
+    return stalled and float(line["cpu_time"]) < OWN_STALL_S
 
 
 async def test_the_caller_hears_the_persona_and_the_room_ends_with_the_call(
