@@ -7,7 +7,7 @@ import pytest
 
 from personas.changes import TOPIC, Assembly, read
 from personas.contract import Origin
-from personas.lookup import Found
+from personas.found import Found
 from personas.model import Persona
 from personas.phone import DialedNumber, PhoneNumber
 from personas.reports import CallReport, Closed, Event, Opened, numbered
