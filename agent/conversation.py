@@ -31,7 +31,7 @@ from livekit.agents.voice.room_io import (
     TextInputOptions,
 )
 
-from agent import instructions, job, speech, tools
+from agent import instructions, job, machines, speech, tools
 from agent.errors import TransferFailed
 from agent.facts import Facts
 from agent.limits import MAX_ASKS, Limits
@@ -105,6 +105,8 @@ class Conversation:
         self.facts.recall(brief.call.memory if brief.call else ())
         self.minutes = Minutes(reporter)
         self.opened_at: float | None = None  # when the other side could hear us, Unix seconds
+        self.met_machine = False
+        self._other_identity = ""
         self.detail = ""  # why the model ended the call, in its words
         self._session: AgentSession[None] = AgentSession(
             llm=parts.mind,
@@ -133,6 +135,7 @@ class Conversation:
 
     async def start(self, room: rtc.Room, caller: str) -> None:
         """Publish our track and listen to *caller*, whose identity it is."""
+        self._other_identity = caller
         room.on("sip_dtmf_received", partial(self._on_key, caller))
         await self._session.start(
             self._agent,
@@ -167,6 +170,8 @@ class Conversation:
         self.opened_at = time.time()
         self._reporter.note(answered(self._brief, self._other_side, self.opened_at))
         self._spawn(self._end_in_time())
+        if await self.meets_machine(self._other_identity):
+            return
         if self._brief.direction == "outbound" and not await self._opening.is_ours():
             return
         welcome = self._brief.welcome_message
@@ -181,6 +186,28 @@ class Conversation:
             self._parts.say(self._session, welcome, prepared.frames())
         else:
             self._parts.say(self._session, welcome)
+
+    async def meets_machine(self, callee: str) -> bool:
+        """Listen whether a machine picked up; if so leave the message, and end the call.
+
+        A persona may ask for it on outbound calls. When it cannot be told, it is a person.
+        """
+        if not self._brief.options.detect_answering_machine or self._brief.direction != "outbound":
+            return False
+        heard = await machines.listen(self._session, callee) if self._hears_audio else None
+        if heard is None:
+            what = "answering machines cannot be told apart with these models"
+            self._reporter.note(Problem(what=what))
+            return False
+        log.info("machine.listened", heard=heard)
+        if heard not in machines.MACHINES:
+            return False
+        self._leaving, self.met_machine = True, True
+        message = self._brief.options.voicemail_message
+        if message and heard == machines.MAILBOX:
+            await self._speak(message)
+        self._ways.end("an answering machine picked up")
+        return True
 
     async def hear(self, words: str) -> None:
         """Take *words* as the caller's, as if they had been spoken."""
