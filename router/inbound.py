@@ -1,9 +1,9 @@
 """Answer one ringing call: decide, claim, look up, dispatch. It holds no rules of its own."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from opentelemetry.trace import Span, Tracer, get_tracer, set_span_in_context
@@ -19,13 +19,15 @@ from personas.contract import (
     decode,
     encode,
 )
-from personas.lookup import Found, PersonaLookup
+from personas.found import Found
+from personas.lookup import PersonaLookup
 from personas.model import Persona
 from personas.phone import DialedNumber
-from personas.traces import traceparent
+from personas.traces import is_heard, traceparent
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
+from router.recall import Recall
 from router.records.calls import Dispatched
 from router.records.claims import Claim, Claims, Held, Settled, SpareClaims
 from router.records.journal import Decided
@@ -99,6 +101,7 @@ class InboundCalls:
     clock: Callable[[], float] = time.time
     timer: Callable[[], float] = field(default=time.perf_counter)
     note_call: Callable[[Dispatched], None] = lambda _call: None
+    recall: Recall | None = None
     report_for: Callable[[str], Report | None] = lambda _call_id: None  # by call id
     tracer: Tracer = field(default=get_tracer("persona-router"))
 
@@ -111,6 +114,8 @@ class InboundCalls:
             log.warning("call.refused", event_id=event.event_id, because=decision.because)
             return Outcome("refused", decision.because)
         trail = Trail(decision.call.dialed)
+        if not is_heard(self.tracer):
+            return replace(await self._answer(decision, event, trail), trail=trail)
         with self.tracer.start_as_current_span(
             "call.answer", record_exception=False, set_status_on_exception=False
         ) as span:
@@ -206,8 +211,10 @@ class InboundCalls:
             log.error("call.not_claimed", event_id=event.event_id, reason=exc.reason)
             self.metrics.spare_claims.inc()
             taken = self.spare.take(room_sid=call.room_sid, sip_call_id=call.sip_call_id)
-        claimed, claim_ms = self._stage("claim", started)
-        trail.call_id, trail.stages["claim"] = taken.call_id, claim_ms
+        claimed = self.timer()
+        trail.call_id, trail.stages["claim"] = taken.call_id, _ms(claimed - started)
+        if not isinstance(taken, Claim):
+            self.metrics.stages["claim"].observe(claimed - started)
         if isinstance(taken, Settled):
             log.info("call.duplicate", call_id=taken.call_id, state=taken.state)
             return Outcome("duplicate", f"the call is {taken.state} already")
@@ -218,17 +225,28 @@ class InboundCalls:
             because = "the call is being dispatched at this moment"
             return Outcome("held", because, again_in_s=taken.for_s)
         found = await self.personas.find(call.dialed)
-        looked_up, persona_ms = self._stage("persona", claimed)
+        looked_up = self.timer()
         trail.attempt, trail.origin = taken.attempt, found.origin
-        trail.stages["persona"] = persona_ms
-        self.metrics.lookups[found.origin.source].inc()
-        stages = {"claim_ms": claim_ms, "persona_ms": persona_ms}
+        trail.stages["persona"] = _ms(looked_up - claimed)
+        stages = {f"{stage}_ms": took_ms for stage, took_ms in trail.stages.items()}
         outcome = await self._dispatch(answer, found, _Attempt(taken, webhook_at, stages))
-        trail.stages["dispatch"] = round((self.timer() - looked_up) * 1000, 1)
+        trail.stages["dispatch"] = _ms(self.timer() - looked_up)
+        self.metrics.lookups[found.origin.source].inc()  # counted when the caller waits no more
+        self.metrics.stages["claim"].observe(claimed - started)
+        self.metrics.stages["persona"].observe(looked_up - claimed)
         return outcome
 
     async def _dispatch(self, answer: Answer, found: Found, attempt: _Attempt) -> Outcome:
-        call, claim, started = answer.call, attempt.claim, self.timer()
+        call, claim = answer.call, attempt.claim
+        memory: Sequence[Any] = ()
+        if self.recall is not None:
+            memory = await self.recall.memory(
+                found.persona,
+                call_id=claim.call_id,
+                caller=call.caller,
+                resume=attempt.again.resume,
+            )
+        started = self.timer()
         config = call_config(
             call,
             call_id=claim.call_id,
@@ -237,6 +255,7 @@ class InboundCalls:
             ring=Ring(webhook_at=attempt.webhook_at, dispatched_at=self.clock()),
             resume=attempt.again.resume,
             report=self.report_for(claim.call_id),
+            memory=memory,
         )
         self.note_call(_noted(call, config, found.persona))
         encoded = encode(found.persona, config, self.personas.house_persona)
@@ -306,7 +325,11 @@ class InboundCalls:
         """End a stage; return the time and the stage's milliseconds."""
         now = self.timer()
         self.metrics.stages[stage].observe(now - started)
-        return now, round((now - started) * 1000, 1)
+        return now, _ms(now - started)
+
+
+def _ms(took_s: float) -> float:
+    return round(took_s * 1000, 1)
 
 
 def explained(origin: Origin, number_because: str) -> Origin:
@@ -328,6 +351,7 @@ def call_config(
     ring: Ring,
     resume: bool = False,
     report: Report | None = None,
+    memory: Sequence[Any] = (),
 ) -> CallConfig:
     """Return what the agent is told about *call* beside the persona."""
     number = call.dialed.number
@@ -344,6 +368,7 @@ def call_config(
         ring=ring,
         resume=resume,
         report=report,
+        memory=list(memory),
     )
 
 

@@ -1,5 +1,6 @@
 """What a running router holds, made of its settings: opened together, closed in turn."""
 
+import os
 import socket
 import time
 import uuid
@@ -27,6 +28,7 @@ from router.lastresort.desk import LastResort, available
 from router.live import LiveCalls
 from router.metrics import Metrics
 from router.overload import Gate
+from router.recall import Recall
 from router.records.accounts import Accounts
 from router.records.appointments import BuiltInCalendar
 from router.records.calls import Calls
@@ -121,6 +123,7 @@ async def open_services(
                     metrics=metrics,
                     clock=clock,
                     note_call=calls.dispatched,
+                    recall=Recall(calls),
                     report_for=report_for(settings, clock),
                 )
                 journal = Journal(
@@ -234,7 +237,7 @@ def report_for(
 
 
 def _new_id() -> str:
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()  # as random as a UUID, in half the time
 
 
 def plan_from(settings: RouterSettings) -> NumberingPlan:

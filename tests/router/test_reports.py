@@ -20,6 +20,7 @@ from personas.reports import (
     Closed,
     Event,
     Opened,
+    Problem,
     Turn,
     numbered,
 )
@@ -76,6 +77,15 @@ async def test_a_report_is_stored_and_acknowledged(running: Running) -> None:
     shown = await seen(running, f"/api/calls/{CALL}")
     assert shown["call"]["caller"] == "+4930901820"
     assert [turn["text"] for turn in shown["transcript"]] == ["Hello."]
+
+
+async def test_what_was_wrong_in_a_call_is_counted_by_its_code(running: Running) -> None:
+    missing = Problem(what="agent_config.name is missing", code="required_missing")
+
+    await post(running, report(OPENED, missing, missing))
+
+    page = (await running.client.get("/metrics")).text
+    assert 'persona_router_call_problems_total{code="required_missing"} 2.0' in page
 
 
 @pytest.mark.parametrize(
@@ -164,6 +174,23 @@ async def test_an_agent_is_told_nothing_where_the_address_is_not_known(tmp_path:
 
     assert config is not None
     assert config.report is None
+
+
+async def test_a_persona_that_remembers_is_sent_what_the_caller_told_before(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "+13125550100.yaml").write_text("personality: You are brief.\nremember: true\n")
+    async with started(tmp_path, persona_dir=tmp_path, **PORT) as running:
+        fact = Fact(id="f", category="personal_info", information="has a dog")
+        await post(running, report(OPENED, fact, call_id="before"), token("before"))
+
+        await running.deliver(ringing())
+
+        _, config = decode(running.dispatched()[0].metadata)
+    assert config is not None
+    [told] = config.memory
+    assert isinstance(told, dict)
+    assert (told["category"], told["information"]) == ("personal_info", "has a dog")
 
 
 async def test_the_record_ends_with_the_room(running: Running) -> None:
@@ -277,10 +304,11 @@ async def test_arguments_are_an_object(running: Running, content: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_arguments")
 
 
-async def test_without_tools_there_is_none(running: Running) -> None:
+async def test_a_call_without_a_record_has_no_tools(running: Running) -> None:
     answer = await post(running, '{"arguments": {}}', path=TOOL)
 
-    assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such tool.")
+    assert (answer.status_code, answer.json()["code"]) == (409, "tool_not_done")
+    assert answer.json()["detail"].endswith(".")
 
 
 async def test_what_comes_together_is_stored_once(running: Running) -> None:
