@@ -19,10 +19,11 @@ from personas.contract import (
     decode,
     encode,
 )
-from personas.lookup import Found, PersonaLookup
+from personas.found import Found
+from personas.lookup import PersonaLookup
 from personas.model import Persona
 from personas.phone import DialedNumber
-from personas.traces import traceparent
+from personas.traces import is_heard, traceparent
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
@@ -113,6 +114,8 @@ class InboundCalls:
             log.warning("call.refused", event_id=event.event_id, because=decision.because)
             return Outcome("refused", decision.because)
         trail = Trail(decision.call.dialed)
+        if not is_heard(self.tracer):
+            return replace(await self._answer(decision, event, trail), trail=trail)
         with self.tracer.start_as_current_span(
             "call.answer", record_exception=False, set_status_on_exception=False
         ) as span:
@@ -208,8 +211,10 @@ class InboundCalls:
             log.error("call.not_claimed", event_id=event.event_id, reason=exc.reason)
             self.metrics.spare_claims.inc()
             taken = self.spare.take(room_sid=call.room_sid, sip_call_id=call.sip_call_id)
-        claimed, claim_ms = self._stage("claim", started)
-        trail.call_id, trail.stages["claim"] = taken.call_id, claim_ms
+        claimed = self.timer()
+        trail.call_id, trail.stages["claim"] = taken.call_id, _ms(claimed - started)
+        if not isinstance(taken, Claim):
+            self.metrics.stages["claim"].observe(claimed - started)
         if isinstance(taken, Settled):
             log.info("call.duplicate", call_id=taken.call_id, state=taken.state)
             return Outcome("duplicate", f"the call is {taken.state} already")
@@ -220,13 +225,15 @@ class InboundCalls:
             because = "the call is being dispatched at this moment"
             return Outcome("held", because, again_in_s=taken.for_s)
         found = await self.personas.find(call.dialed)
-        looked_up, persona_ms = self._stage("persona", claimed)
+        looked_up = self.timer()
         trail.attempt, trail.origin = taken.attempt, found.origin
-        trail.stages["persona"] = persona_ms
-        self.metrics.lookups[found.origin.source].inc()
-        stages = {"claim_ms": claim_ms, "persona_ms": persona_ms}
+        trail.stages["persona"] = _ms(looked_up - claimed)
+        stages = {f"{stage}_ms": took_ms for stage, took_ms in trail.stages.items()}
         outcome = await self._dispatch(answer, found, _Attempt(taken, webhook_at, stages))
-        trail.stages["dispatch"] = round((self.timer() - looked_up) * 1000, 1)
+        trail.stages["dispatch"] = _ms(self.timer() - looked_up)
+        self.metrics.lookups[found.origin.source].inc()  # counted when the caller waits no more
+        self.metrics.stages["claim"].observe(claimed - started)
+        self.metrics.stages["persona"].observe(looked_up - claimed)
         return outcome
 
     async def _dispatch(self, answer: Answer, found: Found, attempt: _Attempt) -> Outcome:
@@ -318,7 +325,11 @@ class InboundCalls:
         """End a stage; return the time and the stage's milliseconds."""
         now = self.timer()
         self.metrics.stages[stage].observe(now - started)
-        return now, round((now - started) * 1000, 1)
+        return now, _ms(now - started)
+
+
+def _ms(took_s: float) -> float:
+    return round(took_s * 1000, 1)
 
 
 def explained(origin: Origin, number_because: str) -> Origin:

@@ -51,8 +51,8 @@ class Recall:
 
 
 def _remembers(persona: Persona) -> bool:
-    # A document that does not speak of it is not read for it: every call passes here.
-    return "remember" in persona.document and read_options(persona.document)[0].remember
+    # A document that does not speak of it is not parsed for it: every call passes here.
+    return '"remember"' in persona.raw and read_options(persona.document)[0].remember
 
 
 def _told(facts: Sequence[FactRecord]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from personas.sources.files import shipped
 from router.demo.livekit_server import LiveKitServer
 from router.demo.phone import Phone
 from router.demo.processes import Child
+from tests.faults.stage import Line
 
 AGENT = "friday-ai-agent"
 DIALED = "+13125550100"
@@ -183,6 +184,8 @@ async def test_a_later_attempt_takes_over(
         await dispatch(client, caller.room, metadata())
         await caller.wait_for_words(timeout_s=15)
         first = caller.agents_present[0]
+        line = Line(caller)
+        looking = asyncio.create_task(line.look())
 
         await dispatch(client, caller.room, metadata(attempt=2))
         await caller.wait_for_words(timeout_s=15, count=2)
@@ -192,7 +195,9 @@ async def test_a_later_attempt_takes_over(
             what="the second agent alone",
         )
         agent = (await agents_in(client, caller.room))[0]
+        looking.cancel()
 
+    assert line.most_at_once == 1  # the caller never heard two
     assert agent.attributes["persona.attempt"] == "2"
     assert len(events(worker, "election.lost")) == 1
     await until(lambda: events(worker, "call.ended"))

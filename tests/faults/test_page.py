@@ -21,7 +21,9 @@ def rows(one: Scenario, figures: str) -> list[str]:
 def test_a_scenario_that_ran_again_takes_the_place_of_its_rows() -> None:
     first, second, gone = scenario("first"), scenario("second"), scenario("gone")
     known = [first, second]
-    old = page({one.name: rows(one, "earlier") for one in (first, gone, second)}, [first, gone, second])
+    old = page(
+        {one.name: rows(one, "earlier") for one in (first, gone, second)}, [first, gone, second]
+    )
 
     new = page(written(old, known) | {"first": rows(first, "later")}, known)
 
