@@ -218,7 +218,7 @@ async def test_broken_metadata_is_answered_by_the_house_persona(
     assert words[0].text.strip() == (shipped("house").welcome_message or "").strip()
     applied = events(worker, "persona.applied")[0]
     assert applied["origin"] == "house"
-    assert applied["problems"] == ["job metadata is not JSON: house persona"]
+    assert applied["problems"] == ["metadata_unreadable: job metadata is not JSON: house persona"]
 
 
 async def test_a_caller_may_bring_a_greeting_of_their_own(
@@ -297,5 +297,5 @@ async def test_a_campaign_call_without_a_callee_is_refused_in_words(
 
     await dispatch(client, "campaign", sample.read_text(encoding="utf-8"))
 
-    await until(lambda: events(worker, "call.not_held"))
-    assert "does not dial" in events(worker, "dial.unsupported")[0]["fix"]
+    await until(lambda: events(worker, "outbound.failed"))
+    assert "SIP_TRUNK_ID" in events(worker, "outbound.refused")[0]["fix"]
