@@ -19,6 +19,7 @@ from personas.reports import (
     CallReport,
     Closed,
     Event,
+    Fact,
     Opened,
     Problem,
     Turn,
