@@ -20,6 +20,7 @@ from personas.sources.files import shipped
 from router.demo.livekit_server import LiveKitServer
 from router.demo.phone import Phone
 from router.demo.processes import Child
+from tests.faults.stage import Line
 
 AGENT = "friday-ai-agent"
 OWN_STALL_S = 0.05  # processor time of a stall from which on it is ours
@@ -193,6 +194,8 @@ async def test_a_later_attempt_takes_over(
         await dispatch(client, caller.room, metadata())
         await caller.wait_for_words(timeout_s=15)
         first = caller.agents_present[0]
+        line = Line(caller)
+        looking = asyncio.create_task(line.look())
 
         await dispatch(client, caller.room, metadata(attempt=2))
         await caller.wait_for_words(timeout_s=15, count=2)
@@ -202,7 +205,9 @@ async def test_a_later_attempt_takes_over(
             what="the second agent alone",
         )
         agent = (await agents_in(client, caller.room))[0]
+        looking.cancel()
 
+    assert line.most_at_once == 1  # the caller never heard two
     assert agent.attributes["persona.attempt"] == "2"
     assert len(events(worker, "election.lost")) == 1
     await until(lambda: events(worker, "call.ended"))
@@ -223,7 +228,7 @@ async def test_broken_metadata_is_answered_by_the_house_persona(
     assert words[0].text.strip() == (shipped("house").welcome_message or "").strip()
     applied = events(worker, "persona.applied")[0]
     assert applied["origin"] == "house"
-    assert applied["problems"] == ["job metadata is not JSON: house persona"]
+    assert applied["problems"] == ["metadata_unreadable: job metadata is not JSON: house persona"]
 
 
 async def test_a_caller_may_bring_a_greeting_of_their_own(
@@ -295,12 +300,12 @@ async def test_an_agent_that_is_sent_after_the_caller_hung_up_does_not_stay(
     assert events(worker, "call.not_held")[0]["reason"] == "nobody came"
 
 
-async def test_a_campaign_call_without_a_callee_is_refused_in_words(
+async def test_a_campaign_call_that_livekit_cannot_dial_ends_with_a_disposition(
     worker: Child, client: api.LiveKitAPI
 ) -> None:
     sample = Path(__file__).parents[1] / "samples" / "metadata" / "job_campaign_call.json"
 
     await dispatch(client, "campaign", sample.read_text(encoding="utf-8"))
 
-    await until(lambda: events(worker, "call.not_held"))
-    assert "does not dial" in events(worker, "dial.unsupported")[0]["fix"]
+    await until(lambda: events(worker, "outbound.failed"))
+    assert events(worker, "outbound.failed")[0]["disposition"] in {"failed", "uncertain"}
