@@ -413,10 +413,12 @@ class Call:
             if self.outcome is not None and not self.outcome.answered:
                 how = self.outcome.disposition
             return Closed(reason=reason, disposition=how)
-        handed_on = self._left_because != HUNG_UP and reason == self._left_because
+        disposition = Disposition.VOICEMAIL if talk.met_machine else Disposition.ANSWERED
+        if self._left_because != HUNG_UP and reason == self._left_because:
+            disposition = Disposition.TRANSFERRED
         return Closed(
             reason=": ".join(filter(None, (reason, talk.detail))),
-            disposition=Disposition.TRANSFERRED if handed_on else Disposition.ANSWERED,
+            disposition=disposition,
             duration_s=round(max(0.0, time.time() - talk.opened_at), 1),
             facts=talk.facts.count,
         )

@@ -23,6 +23,7 @@ from router.demo.processes import Child
 from tests.faults.stage import Line
 
 AGENT = "friday-ai-agent"
+OWN_STALL_S = 0.05  # processor time of a stall from which on it is ours
 DIALED = "+13125550100"
 CALLER = "+13125550123"
 WELCOME = "Harbour hotel, Mira speaking."
@@ -78,8 +79,9 @@ async def client(livekit: LiveKitServer) -> AsyncIterator[api.LiveKitAPI]:
     await made.aclose()
 
 
-def phone(livekit: LiveKitServer) -> Phone:
-    return Phone(livekit.url, livekit.api_key, livekit.api_secret, dialed=DIALED, caller=CALLER)
+def phone(livekit: LiveKitServer, **options: Any) -> Phone:
+    server = (livekit.url, livekit.api_key, livekit.api_secret)
+    return Phone(*server, dialed=DIALED, caller=CALLER, **options)
 
 
 def metadata(persona: Persona = PERSONA, *, attempt: int = 1) -> str:
@@ -117,11 +119,19 @@ def events(worker: Child, name: str) -> list[dict[str, Any]]:
 
 
 def is_calm(worker: Child) -> bool:
-    """Whether the worker had nothing to complain about."""
+    """Whether the worker had nothing to complain about; what the machine kept waiting is not it."""
     lines = worker.log().splitlines()
     return all(line.startswith("{") for line in lines) and not [
-        line for line in lines if json.loads(line)["level"] not in ("debug", "info")
+        line
+        for line in map(json.loads, lines)
+        if line["level"] not in ("debug", "info") and not kept_waiting(line)
     ]
+
+
+def kept_waiting(line: dict[str, Any]) -> bool:
+    """Whether a stall of the event loop is the machine's doing: hardly any of it was ours."""
+    stalled = str(line["event"]).startswith("event loop blocked")
+    return stalled and float(line["cpu_time"]) < OWN_STALL_S
 
 
 async def test_the_caller_hears_the_persona_and_the_room_ends_with_the_call(
@@ -218,7 +228,7 @@ async def test_broken_metadata_is_answered_by_the_house_persona(
     assert words[0].text.strip() == (shipped("house").welcome_message or "").strip()
     applied = events(worker, "persona.applied")[0]
     assert applied["origin"] == "house"
-    assert applied["problems"] == ["job metadata is not JSON: house persona"]
+    assert applied["problems"] == ["metadata_unreadable: job metadata is not JSON: house persona"]
 
 
 async def test_a_caller_may_bring_a_greeting_of_their_own(
@@ -290,12 +300,12 @@ async def test_an_agent_that_is_sent_after_the_caller_hung_up_does_not_stay(
     assert events(worker, "call.not_held")[0]["reason"] == "nobody came"
 
 
-async def test_a_campaign_call_without_a_callee_is_refused_in_words(
+async def test_a_campaign_call_that_livekit_cannot_dial_ends_with_a_disposition(
     worker: Child, client: api.LiveKitAPI
 ) -> None:
     sample = Path(__file__).parents[1] / "samples" / "metadata" / "job_campaign_call.json"
 
     await dispatch(client, "campaign", sample.read_text(encoding="utf-8"))
 
-    await until(lambda: events(worker, "call.not_held"))
-    assert "does not dial" in events(worker, "dial.unsupported")[0]["fix"]
+    await until(lambda: events(worker, "outbound.failed"))
+    assert events(worker, "outbound.failed")[0]["disposition"] in {"failed", "uncertain"}
