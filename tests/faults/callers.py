@@ -9,8 +9,6 @@ from tests.bench import load
 from tests.faults.rooms import FakeRooms
 from tests.faults.webhooks import FakeWebhooks, paced
 
-FOUND_S = 20.0  # the longest that a caller may wait for a dispatch
-
 
 def _bench_key() -> tuple[str, str]:
     return load.KEY, load.SECRET
@@ -20,12 +18,14 @@ def _bench_key() -> tuple[str, str]:
 class Callers:
     """Places calls. Each of their deliveries is sent *copies* times, each copy by itself.
 
-    *signs* gives key and secret at the moment of a call; a call lasts *held_s* after its deliveries.
+    *signs* gives key and secret at the moment of a call. After its deliveries a call waits *found_s*
+    at most for a dispatch, and lasts *held_s* from then on.
     """
 
     livekit: FakeRooms
     hooks: FakeWebhooks
     copies: int = 1
+    found_s: float = 20.0
     held_s: float = 0.5
     signs: Callable[[], tuple[str, str]] = _bench_key
     rooms: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Callers:
         self.rooms.append(room)
         await asyncio.gather(*(self.hooks.room(requests) for _ in range(self.copies)))
         with suppress(TimeoutError):
-            async with asyncio.timeout(FOUND_S):
+            async with asyncio.timeout(self.found_s):
                 while self.livekit.rooms[room].agent is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
         self.unanswered += self.livekit.rooms[room].agent is None

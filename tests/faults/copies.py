@@ -26,6 +26,7 @@ class Plan:
     copies: int = 9
     replicas: int = 3
     kill_every_s: float = 0.0  # 0: never
+    scale: float = 0.25  # of the pauses between LiveKit's five tries
     held_s: float = 0.5
     policy: str = ""  # a known-bad router's
 
@@ -49,7 +50,7 @@ async def run(ground: Ground, plan: Plan) -> Seen:
                 database_url=database,
             )
         )
-        hooks = await stack.enter_async_context(FakeWebhooks(routers.pick, scale=0.5))
+        hooks = await stack.enter_async_context(FakeWebhooks(routers.pick, scale=plan.scale))
         callers = Callers(livekit=livekit, hooks=hooks, copies=plan.copies, held_s=plan.held_s)
         placing = asyncio.create_task(callers.place(plan.calls, per_s=plan.per_s))
         if plan.kill_every_s:
@@ -73,8 +74,10 @@ async def run(ground: Ground, plan: Plan) -> Seen:
 async def itself(ground: Ground) -> Seen:
     """Run with our routers."""
     if ground.size == "full":
-        return await run(ground, Plan(calls=1000, per_s=12, kill_every_s=1, held_s=HELD_S))
-    return await run(ground, Plan(calls=20, per_s=8, kill_every_s=0.7))
+        return await run(
+            ground, Plan(calls=1000, per_s=12, kill_every_s=1, scale=0.5, held_s=HELD_S)
+        )
+    return await run(ground, Plan(calls=20, per_s=10, kill_every_s=0.8))
 
 
 async def looks(ground: Ground) -> Seen:

@@ -27,7 +27,7 @@ async def run(ground: Ground, policy: str = "") -> Seen:
                 await routers.restart_in_turn()
 
         restarting = asyncio.create_task(restart())
-        callers = Callers(livekit=livekit, hooks=hooks)
+        callers = Callers(livekit=livekit, hooks=hooks, found_s=2.0 if policy else 20.0)
         await callers.place_until(restarting.done, per_s=PER_S[ground.size])
         await restarting
     per_room = {room: 0 for room in callers.rooms}
