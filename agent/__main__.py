@@ -16,7 +16,8 @@ def main() -> int:
     try:
         settings = AgentSettings.load()
     except SettingsInvalid as exc:
-        sys.stderr.write("".join(f"{problem}\n" for problem in exc.problems))
+        sys.stderr.write("".join(f"error {problem}\n" for problem in exc.problems))
+        sys.stderr.write("error Set these in the environment or in .env, as the README says.\n")
         return 3
     from agent.worker import serve  # noqa: PLC0415 - takes seconds, which a wrong setting need not
 

@@ -1,41 +1,31 @@
-"""One conversation: join, be elected, become the persona, greet, talk, leave.
+"""One call: join, be elected, find the caller, let the conversation begin, leave.
 
 It orders the steps and holds no rules: who we are is :mod:`agent.job`'s, what is said is
-:mod:`agent.instructions`', who may speak is :mod:`agent.election`'s.
+:mod:`agent.conversation`'s, who may speak is :mod:`agent.election`'s.
 """
 
 import asyncio
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import count
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import aiohttp
 import structlog
 from livekit import api, rtc
-from livekit.agents import (
-    NOT_GIVEN,
-    Agent,
-    AgentSession,
-    AgentStateChangedEvent,
-    CloseEvent,
-    ConversationItemAddedEvent,
-    JobContext,
-    llm,
-    utils,
-)
+from livekit.agents import JobContext, utils
 from livekit.agents.utils.participant import wait_for_participant_attribute
-from livekit.agents.voice.room_io import RoomOptions
 from opentelemetry.trace import get_tracer
 
-from agent import election, instructions, job, speech
+from agent import election, job, speech
+from agent.conversation import Conversation, filled, prepare
 from agent.errors import CallerMissing, RoomUnreachable
+from agent.presence import Presence
 from agent.settings import AgentSettings
 from agent.speech.prepared import Prepared
+from agent.stages import Stages
 from agent.transcript import Transcript
-from personas.contract import ATTRIBUTE_BEAT, ATTRIBUTE_FIRST_WORD
 from personas.errors import PersonaError
 from personas.model import Persona
 from personas.sources.files import FilePersonaSource
@@ -47,14 +37,9 @@ CONNECT_TIMEOUT_S: Final = 10.0
 CALLER_TIMEOUT_S: Final = 60.0
 RUNG_TIMEOUT_S: Final = 5.0  # for a caller who was in the room before our router sent us
 ANSWER_TIMEOUT_S: Final = 10.0  # after that a caller who never becomes active is greeted anyway
-GREETING_TIMEOUT_S: Final = 5.0  # for the first sound of a greeting that is being prepared
 DELETE_TIMEOUT_S: Final = 5.0
-BEAT_S: Final = 2.0
 ATTRIBUTE_CALL_STATUS: Final = "sip.callStatus"
 ATTRIBUTE_DIALED: Final = "sip.trunkPhoneNumber"
-ATTRIBUTE_NAME: Final = "persona.name"
-ATTRIBUTE_VERSION: Final = "persona.version"
-ATTRIBUTE_ORIGIN: Final = "persona.origin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +65,15 @@ class House:
 
 
 class Call:
-    """Holds one conversation in the room of one job."""
+    """Holds one call in the room of one job."""
 
     def __init__(self, ctx: JobContext, settings: AgentSettings, house: House) -> None:
         self._ctx = ctx
         self._settings = settings
         self._house = house
         self._turn = job.turn_of(ctx.job.metadata)
-        self._started = time.monotonic()
-        self._marks: dict[str, int] = {}
-        self._unshown: dict[str, str] = {}  # attributes that the next beat takes along
+        self._stages = Stages(clock=time.monotonic)
+        self._presence = Presence()
         self._prepared: Prepared | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._deleting: asyncio.Task[None] | None = None
@@ -108,8 +92,8 @@ class Call:
             await self._hold()
             span.set_attribute("call.id", self._turn.call_id)
             span.set_attribute("call.attempt", self._turn.attempt)
-            for name, ms in self._marks.items():
-                span.set_attribute(f"call.{name}_ms", ms)
+            for step, ms in self._stages:
+                span.set_attribute(f"call.{step}_ms", ms)
 
     async def _hold(self) -> None:
         ctx = self._ctx
@@ -122,12 +106,12 @@ class Call:
         def read(room_metadata: str, caller_metadata: str, dialed: str | None = None) -> job.Brief:
             metadata = (ctx.job.metadata, room_metadata, caller_metadata)
             brief = job.read(*metadata, house=house, personas_by_id=lambda _: named, dialed=dialed)
-            return _filled(brief)
+            return filled(brief)
 
         brief = read(ctx.job.room.metadata, "")
         parts = speech.choose(self._settings, brief)
-        self._prepared = _prepare(brief, parts)
-        self._mark("briefed")
+        self._prepared = prepare(brief, parts)
+        self._stages.reach("briefed")
         try:
             await self._join()
             if not self._stand():
@@ -156,7 +140,7 @@ class Call:
                 await self._ctx.connect()
         except (TimeoutError, rtc.ConnectError) as exc:
             raise RoomUnreachable("the room did not let us in") from exc
-        self._mark("joined")
+        self._stages.reach("joined")
 
     def _stand(self) -> bool:
         """Stand for election; whoever loses is on the way out when this returns."""
@@ -199,37 +183,22 @@ class Call:
         room.on("participant_disconnected", partial(self._on_left, caller.identity))
         if caller.identity not in room.remote_participants:
             raise CallerMissing("the caller hung up")
-        session: AgentSession[None] = AgentSession(
-            llm=parts.mind,
-            tts=parts.mouth,
-            stt=parts.ears or NOT_GIVEN,
-            vad=parts.vad,
-            turn_handling={
-                "turn_detection": "vad" if parts.hears_audio else None,
-                "interruption": {"mode": "vad"},
-            },
-            tts_text_transforms=parts.text_transforms,
-            user_away_timeout=None,
+        conversation = Conversation(
+            brief,
+            parts,
+            transcript=self.transcript,
+            presence=self._presence,
+            stages=self._stages,
+            end=self._end,
         )
-        session.on("conversation_item_added", self._on_item)
-        session.on("agent_state_changed", self._on_state)
-        session.on("close", self._on_session_closed)
-        self._apply(brief, parts)
-        await session.start(
-            _agent(brief),
-            room=room,
-            room_options=RoomOptions(
-                participant_identity=caller.identity,
-                audio_input=parts.hears_audio,
-                close_on_disconnect=False,
-            ),
-            session_host=False,
-            record=False,
-        )
-        self._mark("session")
-        self._spawn(self._show(brief))
+        await conversation.start(room, caller.identity)
+        self._stages.reach("session")
+        self._spawn(self._presence.beat(room.local_participant))
         await self._answered(caller)
-        await self._greet(session, brief)
+        if not self._reason:  # else a later attempt took over meanwhile, or the caller hung up
+            await conversation.greet(
+                self._prepared, through_model=self._settings.force_first_message
+            )
 
     async def _answered(self, caller: rtc.RemoteParticipant) -> None:
         """Wait until the phone is picked up: what is said before may be lost."""
@@ -248,57 +217,7 @@ class Call:
             log.warning("call.not_active", waited_s=ANSWER_TIMEOUT_S)
         except RuntimeError:
             raise CallerMissing("the caller hung up") from None
-        self._mark("active")
-
-    async def _greet(self, session: AgentSession[None], brief: job.Brief) -> None:
-        if self._reason:
-            return  # while we got ready a later attempt took over, or the caller hung up
-        if not brief.welcome_message:
-            if self._settings.force_first_message:
-                session.generate_reply(instructions="Greet the other side and say who you are.")
-            return
-        prepared = self._prepared
-        wanted = prepared is not None and prepared.text == brief.welcome_message
-        if prepared is not None and wanted and await prepared.sounds(GREETING_TIMEOUT_S):
-            session.say(brief.welcome_message, audio=prepared.frames())
-        else:
-            session.say(brief.welcome_message)
-
-    def _apply(self, brief: job.Brief, parts: speech.Speech) -> None:
-        self.transcript.persona_applied(
-            version=brief.version, origin=brief.origin, because=brief.because
-        )
-        problems = (*brief.problems, *parts.problems)
-        (log.error if problems else log.info)(
-            "persona.applied",
-            version=brief.version,
-            origin=brief.origin,
-            because=brief.because,
-            found=[f"{found.place}: {found.layout}" for found in brief.found],
-            keys={found.place: list(found.keys) for found in brief.found},
-            problems=list(problems),
-            language=parts.language.code,
-            direction=brief.direction,
-        )
-
-    async def _show(self, brief: job.Brief) -> None:
-        """Put the persona, and every 2 s a sign of life, on our participant's attributes."""
-        self._unshown |= {
-            ATTRIBUTE_NAME: brief.persona_name or "",
-            ATTRIBUTE_VERSION: brief.version,
-            ATTRIBUTE_ORIGIN: brief.origin,
-        }
-        for beat in count(1):
-            shown, self._unshown = self._unshown, {}
-            try:
-                async with asyncio.timeout(BEAT_S):
-                    await self._ctx.room.local_participant.set_attributes(
-                        {**shown, ATTRIBUTE_BEAT: str(beat)}
-                    )
-            except Exception as exc:  # noqa: BLE001 - the SDK raises bare exceptions
-                log.debug("beat.missed", error=type(exc).__name__)
-                self._unshown = shown | self._unshown
-            await asyncio.sleep(BEAT_S)
+        self._stages.reach("active")
 
     # ---- what happens in the room ----
 
@@ -322,23 +241,6 @@ class Call:
     def _on_left(self, caller: str, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == caller:
             self._end("the caller hung up")
-
-    def _on_item(self, event: ConversationItemAddedEvent) -> None:
-        item = event.item
-        if isinstance(item, llm.ChatMessage) and item.role in ("assistant", "user"):
-            by: Literal["agent", "caller"] = "agent" if item.role == "assistant" else "caller"
-            self.transcript.said(by, item.text_content or "")
-
-    def _on_state(self, event: AgentStateChangedEvent) -> None:
-        if event.new_state == "speaking" and "first_word" not in self._marks:
-            self._mark("first_word")
-            self._unshown[ATTRIBUTE_FIRST_WORD] = f"{time.time():.3f}"
-            log.info("call.greeted", **{f"{name}_ms": ms for name, ms in self._marks.items()})
-
-    def _on_session_closed(self, event: CloseEvent) -> None:
-        if event.error is not None:
-            log.error("session.failed", kind=event.error.type)
-            self._end("speech failed")
 
     # ---- the end ----
 
@@ -382,7 +284,7 @@ class Call:
             log.info(
                 "call.ended",
                 reason=self._reason or "the room closed",
-                duration_s=round(time.monotonic() - self._started, 1),
+                duration_s=round(self._stages.elapsed_s, 1),
                 transcript_entries=len(self.transcript.entries),
             )
 
@@ -403,48 +305,7 @@ class Call:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _mark(self, step: str) -> None:
-        self._marks[step] = round((time.monotonic() - self._started) * 1000)
-
 
 def _rang(brief: job.Brief) -> bool:
     """Whether our router sent us to a caller who was ringing."""
     return brief.call is not None and brief.direction == "inbound"
-
-
-def _filled(brief: job.Brief) -> job.Brief:
-    """Fill the placeholders of everything that is spoken word for word."""
-
-    def spoken(text: str | None) -> str | None:
-        return instructions.fill(text, known, language=brief.language) or None if text else None
-
-    known = brief.variables
-    if brief.persona_name:
-        known = {"resource name": brief.persona_name, **known}
-    resumed = brief.call is not None and brief.call.resume
-    greeting = instructions.cut_off(brief.language) if resumed else brief.welcome_message
-    return replace(
-        brief,
-        welcome_message=spoken(greeting),
-        closing_message=spoken(brief.closing_message),
-    )
-
-
-def _prepare(brief: job.Brief, parts: speech.Speech) -> Prepared | None:
-    text = brief.welcome_message
-    return Prepared(text, parts.frames(text)) if text else None
-
-
-def _agent(brief: job.Brief) -> Agent:
-    return Agent(
-        instructions=instructions.compose(
-            persona_name=brief.persona_name,
-            personality=brief.personality,
-            conversation_structure=brief.conversation_structure,
-            campaign_prompt=brief.campaign_prompt,
-            call_reason=brief.call_reason,
-            closing_message=brief.closing_message,
-            language=brief.language,
-            variables=brief.variables,
-        )
-    )

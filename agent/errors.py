@@ -3,7 +3,8 @@
 PersonaRouterError
 └── AgentError
     ├── RoomUnreachable   the room did not let us in within the deadline; LiveKit will say why
-    └── CallerMissing     nobody came to the room, or whoever was there left before the first word
+    ├── CallerMissing     nobody came to the room, or whoever was there left before the first word
+    └── ToolUnavailable   a tool could not be run; the reason is a sentence for the model
 """
 
 from personas.errors import PersonaRouterError
@@ -23,3 +24,7 @@ class RoomUnreachable(AgentError):
 
 class CallerMissing(AgentError):
     """Nobody came to the room, or whoever was there left before the first word."""
+
+
+class ToolUnavailable(AgentError):
+    """A tool could not be run; ``reason`` is a sentence that the model may be told."""

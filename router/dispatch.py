@@ -31,7 +31,7 @@ from livekit.protocol.sip import (
 )
 from yarl import URL
 
-from router import tokens
+from personas.tokens import sign
 from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
 from router.routing import Participant
 
@@ -126,7 +126,7 @@ class LiveKit:
     def _room_admin(self, room: str) -> str:
         # The library's own token takes as long to make as the whole request to send.
         now = int(time.time())
-        return tokens.sign(
+        return sign(
             {
                 "iss": self._key,
                 "nbf": now - TOKEN_LEEWAY_S,

@@ -15,7 +15,6 @@ import httpx
 from personas.lookup import Found, PersonaLookup
 from personas.phone import DialedNumber
 from personas.sources.faults import Fault, FaultTransport
-from router.app import lookup_from
 from router.db import Store
 from router.demo.deliveries import body
 from router.dispatch import LiveKit
@@ -26,6 +25,7 @@ from router.metrics import Metrics
 from router.records.claims import claim_of
 from router.records.entries import Again, Entry
 from router.routing import Answer, Ignore, NumberingPlan, decide
+from router.services import lookup_from
 from router.settings import RouterSettings
 from router.trunks import Trunks
 

@@ -1,51 +1,28 @@
-"""Compact HS256 tokens, as LiveKit signs its webhooks and wants its API calls signed. Pure.
+"""Reads compact HS256 tokens: LiveKit's on its webhooks, and those of calls. Pure.
 
-The standard library's HMAC does the cryptography, as it does for PyJWT. The rest is here because
-this path runs for every delivery: one algorithm, the clock an argument, and a token compared as
-text, so that no second spelling of one signature is accepted.
+It is not PyJWT because this path runs for every delivery: one algorithm, the clock an argument, and
+a token compared as text, so that no second spelling of one signature is accepted.
 """
 
 import hmac
-from base64 import urlsafe_b64encode
 from binascii import a2b_base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
+from personas.tokens import CALL_ISSUER, CALL_SCOPE, call_key
+from personas.tokens import signature as signature_of
 from router.errors import TokenRefused
 
 MAX_CHARS = 4096
+CALL_LEEWAY_S = 60.0
 _EXACT_INT = 2**53
 # base64url as base64, and what only the latter may hold as something that neither may
 _STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 Keys = Mapping[str, bytes]  # issuer → secret
-
-
-def _encode(part: bytes) -> bytes:
-    return urlsafe_b64encode(part).rstrip(b"=")
-
-
-_HEADER = _encode(b'{"alg":"HS256","typ":"JWT"}')
-
-
-def sign(claims: Mapping[str, Any], secret: bytes) -> str:
-    """Return a token that says *claims*."""
-    signed = _HEADER + b"." + _encode(to_json(claims))
-    return (signed + b"." + _signature(signed, secret)).decode()
-
-
-def _signature(signed: bytes, secret: bytes) -> bytes:
-    made = _keyed(secret).copy()
-    made.update(signed)
-    return _encode(made.digest())
-
-
-@lru_cache(maxsize=8)
-def _keyed(secret: bytes) -> hmac.HMAC:
-    return hmac.new(secret, digestmod="sha256")
 
 
 def read(token: str, keys: Keys, now: float, *, leeway_s: float) -> dict[str, Any]:
@@ -68,13 +45,35 @@ def read(token: str, keys: Keys, now: float, *, leeway_s: float) -> dict[str, An
     secret = keys.get(issuer) if isinstance(issuer, str) else None
     if secret is None:
         raise TokenRefused("unknown_key")
-    if not hmac.compare_digest(_signature(signed, secret), signature):
+    if not hmac.compare_digest(signature_of(signed, secret), signature):
         raise TokenRefused("bad_signature")
     if now > _time(claims, "exp") + leeway_s:
         raise TokenRefused("expired")
     if now < _time(claims, "nbf") - leeway_s:
         raise TokenRefused("not_yet_valid")
     return claims
+
+
+def call_of(token: str, livekit_secrets: Iterable[str], now: float) -> str:
+    """Return the id of the call whose token this is, made with one of *livekit_secrets*.
+
+    Raises:
+        TokenRefused: it is no call's token, whatever else it may be.
+    """
+    refused = TokenRefused("unknown_key")
+    for secret in livekit_secrets:
+        try:
+            claims = read(token, {CALL_ISSUER: call_key(secret)}, now, leeway_s=CALL_LEEWAY_S)
+        except TokenRefused as exc:
+            refused = exc
+            if exc.reason != "bad_signature":
+                break
+            continue
+        call_id = claims.get("call_id")
+        if claims.get("scope") != CALL_SCOPE or not isinstance(call_id, str) or not call_id:
+            raise TokenRefused("wrong_scope")
+        return call_id
+    raise refused
 
 
 @lru_cache(maxsize=8)  # one sender writes one and the same header

@@ -39,9 +39,9 @@ def doctor(
 async def _examine(settings: "RouterSettings") -> "list[Check]":
     import structlog
 
-    from router.app import livekit_from, lookup_from, plan_from
     from router.doctor import Doctor, refusals_at
     from router.metrics import Metrics
+    from router.services import livekit_from, lookup_from, plan_from
 
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     personas = lookup_from(settings, Metrics())

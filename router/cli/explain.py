@@ -88,11 +88,11 @@ async def _explain(
 ) -> dict[str, Any]:
     import structlog
 
-    from router.app import plan_from
     from router.demo.deliveries import joined
     from router.inbound import explained
     from router.replay import rehearse
     from router.routing import Answer, decide
+    from router.services import plan_from
 
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     decision = decide(joined(number=number, caller=caller, trunk_id=trunk), plan_from(settings))

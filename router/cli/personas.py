@@ -152,7 +152,7 @@ def _purge_by_redis(settings: Any, number: str) -> None:
     import asyncio
 
     from personas.phone import parse
-    from router.app import shared_from
+    from router.services import shared_from
 
     parsed = parse(number, settings.default_region) if number else None
     if number and parsed is None:

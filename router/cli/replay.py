@@ -62,8 +62,8 @@ async def _replay(
 ) -> tuple[list[dict[str, Any]], int]:
     import structlog
 
-    from router.app import livekit_from, plan_from
     from router.replay import rehearsing, replay, trunks_of
+    from router.services import livekit_from, plan_from
 
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     async with journal_of(settings) as store, livekit_from(settings) as livekit:
@@ -98,8 +98,8 @@ async def _redrive(
 ) -> int:
     import httpx
 
-    from router.app import livekit_from
     from router.replay import Redrive
+    from router.services import livekit_from
 
     unsent = 0
     async with livekit_from(settings) as livekit, httpx.AsyncClient() as client:

@@ -156,12 +156,8 @@ class Phone:
     async def set_call_status(self, status: str) -> None:
         """Set ``sip.callStatus``, as the gateway does when a call's state changes."""
         me = self._room_now().local_participant
-        for last in (
-            False,
-            False,
-            True,
-        ):  # LiveKit's answer is lost now and then, though it is done
-            try:
+        for last in (False, False, True):
+            try:  # again: LiveKit's answer is lost now and then, though it is done
                 await self._request(me.set_attributes({"sip.callStatus": status}))
                 break
             except CallFailed:
@@ -179,6 +175,7 @@ class Phone:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HANG_UP_TIMEOUT_S):
                     await self._connection.disconnect()
+            self._note(ended_at=time.time())  # the room does not always get to say so itself
 
     # ---- what a caller waits for ----------------------------------------------------------
 

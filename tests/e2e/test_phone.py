@@ -14,6 +14,7 @@ from livekit import api, rtc
 from router.demo.errors import CallFailed
 from router.demo.livekit_server import LiveKitServer
 from router.demo.phone import Phone
+from tests.e2e.evidence import until
 
 RECORDED = Path(__file__).parents[1] / "samples" / "livekit_deliveries.jsonl"
 HZ = 24_000
@@ -94,12 +95,11 @@ async def test_an_agents_track_answers_the_call_and_its_sound_is_recorded(
     async with phone(livekit) as caller, agent(livekit, caller.room) as connection:
         await caller.wait_for_answer(timeout_s=10)
         await caller.wait_for_audio(timeout_s=10)
-        await caller.wait_until(
-            lambda _: any(
+        await until(
+            lambda: any(
                 one.attributes.get("sip.callStatus") == "active"
                 for one in connection.remote_participants.values()
             ),
-            timeout_s=10,
             what="active call at the agent's side",
         )
         caller.recording.save(tmp_path / "heard.wav")

@@ -14,10 +14,11 @@ import pytest
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
 from livekit.protocol.sip import ListSIPInboundTrunkResponse, SIPInboundTrunkInfo
 
-from router.app import ROUTES, Services, build_app
+from router.app import ROUTES, build_app
 from router.bodies import BODY_S
 from router.demo.deliveries import body, caller_attributes
 from router.events import MAX_BODY_BYTES, sign
+from router.services import Services
 from router.settings import RouterSettings
 from tests.fakes import FakeLiveKit
 from tests.samples import KEY, SECRET, deliveries

@@ -28,11 +28,11 @@ from livekit.protocol.sip import (
     SIPInboundTrunkInfo,
 )
 
-from router.app import livekit_from, lookup_from, plan_from
 from router.demo.persona_api import PersonaApi
 from router.doctor import Doctor, refusals_at, refusals_of
 from router.findings import Check
 from router.metrics import Metrics
+from router.services import livekit_from, lookup_from, plan_from
 from router.settings import RouterSettings
 from tests.fakes import Answer, FakeLiveKit
 

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from personas.phone import read_dialed
-from router.app import build_app, open_services
+from router.app import build_app
 from router.demo.persona_api import PersonaApi
+from router.services import open_services
 from router.settings import RouterSettings
 from tests.fakes import FakeLiveKit
 from tests.fakes_personas import document, until

@@ -15,7 +15,7 @@ from livekit.protocol.room import ListParticipantsResponse
 
 from personas.phone import read_dialed
 from personas.sources.faults import read_fault
-from router.app import build_app, livekit_from, lookup_from, plan_from
+from router.app import build_app
 from router.db import Store
 from router.demo.deliveries import body, caller_attributes
 from router.events import sign
@@ -23,6 +23,7 @@ from router.metrics import Metrics
 from router.records import entries
 from router.records.trace import trace_of
 from router.replay import Redrive, rehearse, rehearsing, replay, trunks_of
+from router.services import livekit_from, lookup_from, plan_from
 from router.settings import RouterSettings
 from tests.fakes import FakeLiveKit
 

@@ -1,0 +1,210 @@
+"""What a running router holds, made of its settings: opened together, closed in turn."""
+
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from personas.lookup import PersonaLookup, build_lookup
+from personas.sources.shared import LOCK_S, SharedPersonas
+from router.bodies import BODY_S, Bodies
+from router.checkups import Checkups
+from router.db import Store
+from router.dispatch import LiveKit
+from router.doctor import Doctor, refusals_of
+from router.events import MAX_BODY_BYTES
+from router.findings import Refusals
+from router.inbound import InboundCalls
+from router.metrics import Metrics
+from router.overload import Gate
+from router.records.claims import Claims, SpareClaims
+from router.records.journal import Journal
+from router.records.leases import Lease
+from router.recovery import Limits
+from router.routing import NumberingPlan
+from router.settings import RouterSettings
+from router.tokens import Keys
+from router.trunks import Trunks
+from router.watch import Watch
+
+LEASE_MARGIN_S = 1.0
+SWEEP_LEASE_S = 2.5  # another replica sweeps within 3 s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """What a running router holds."""
+
+    settings: RouterSettings
+    keys: Keys
+    metrics: Metrics
+    store: Store
+    livekit: LiveKit
+    lookup: PersonaLookup
+    inbound: InboundCalls
+    journal: Journal
+    watch: Watch
+    bodies: Bodies
+    gate: Gate
+    checkups: Checkups
+    clock: Callable[[], float]  # Unix seconds
+
+
+class State(TypedDict):
+    """The lifespan's state, which every request carries."""
+
+    services: Services
+
+
+@asynccontextmanager
+async def open_services(
+    settings: RouterSettings,
+    clock: Callable[[], float] = time.time,
+    *,
+    metrics: Metrics | None = None,
+    body_s: float = BODY_S,
+) -> AsyncIterator[Services]:
+    """Open all that a router needs, and close it again."""
+    metrics = metrics or Metrics()
+    gate = Gate(settings.max_deliveries)
+    metrics.in_flight.set_function(lambda: gate.in_flight)
+    store = Store(settings.store_url())
+    try:
+        await store.open()
+        lookup = lookup_from(settings, metrics)
+        try:
+            async with livekit_from(settings) as livekit:
+                owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
+                claims = Claims(
+                    store,
+                    owner=owner,
+                    lease_s=settings.persona_budget_s
+                    + settings.dispatch_timeout_s
+                    + LEASE_MARGIN_S,
+                    clock=clock,
+                    new_id=_new_id,
+                )
+                inbound = InboundCalls(
+                    trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
+                    claims=claims,
+                    spare=SpareClaims(_new_id),
+                    personas=lookup,
+                    dispatcher=livekit,
+                    metrics=metrics,
+                    clock=clock,
+                )
+                watch = Watch(
+                    livekit=livekit,
+                    claims=claims,
+                    lease=Lease(store, "sweep", owner=owner, for_s=SWEEP_LEASE_S, clock=clock),
+                    inbound=inbound,
+                    metrics=metrics,
+                    limits=Limits(answer_timeout_s=settings.answer_timeout_s),
+                    fallback_agent=settings.fallback_agent or None,
+                    clock=clock,
+                )
+                metrics.watch_breaker(lambda: lookup.breaker_state)
+                lookup.start(warm_up=settings.persona_warm_up, region=settings.default_region)
+                yield Services(
+                    settings=settings,
+                    keys={key: secret.encode() for key, secret in settings.webhook_keys().items()},
+                    metrics=metrics,
+                    store=store,
+                    livekit=livekit,
+                    lookup=lookup,
+                    inbound=inbound,
+                    watch=watch,
+                    journal=Journal(
+                        store,
+                        max_rows=settings.journal_max_rows,
+                        days=settings.journal_days,
+                        clock=clock,
+                        count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
+                    ),
+                    bodies=Bodies(MAX_BODY_BYTES, body_s),
+                    gate=gate,
+                    checkups=_checkups(settings, livekit, lookup, metrics),
+                    clock=clock,
+                )
+        finally:
+            await lookup.aclose()
+    finally:
+        await store.aclose()
+
+
+def _checkups(
+    settings: RouterSettings, livekit: LiveKit, lookup: PersonaLookup, metrics: Metrics
+) -> Checkups:
+    async def refusals() -> Refusals:
+        return refusals_of(metrics.registry.collect())
+
+    doctor = Doctor(
+        settings=settings,
+        livekit=livekit,
+        personas=lookup,
+        plan=plan_from(settings),
+        refusals=refusals,
+    )
+    return Checkups(doctor.look)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def plan_from(settings: RouterSettings) -> NumberingPlan:
+    """Return the numbering plan that *settings* describe."""
+    return NumberingPlan(
+        default_region=settings.default_region,
+        region_by_trunk=settings.region_by_trunk(),
+        number_by_trunk=settings.number_by_trunk(),
+    )
+
+
+def livekit_from(settings: RouterSettings) -> LiveKit:
+    """Return the client of the LiveKit that *settings* name, not yet open."""
+    return LiveKit(
+        url=settings.livekit_url,
+        api_key=settings.livekit_api_key,
+        api_secret=settings.livekit_api_secret.get_secret_value(),
+        agent_name=settings.agent_to_dispatch,
+        timeout_s=settings.dispatch_timeout_s,
+    )
+
+
+def lookup_from(settings: RouterSettings, metrics: Metrics, **rehearsed: Any) -> PersonaLookup:
+    """Return the lookup that *settings* describe; close it with ``aclose``.
+
+    *rehearsed* is what a rehearsal sets otherwise, by ``build_lookup``'s names; Redis has no part
+    in one.
+    """
+    return build_lookup(
+        api_base=settings.api_base(),
+        api_token=settings.persona_api_token.get_secret_value() or None,
+        number_forms=settings.number_forms(),
+        number_fields=settings.number_fields(),
+        budget_s=settings.persona_budget_s,
+        cache_bytes=settings.persona_cache_mib * 1024 * 1024,
+        persona_dir=settings.persona_dir,
+        state_dir=settings.state_dir,
+        shared=None if rehearsed else shared_from(settings),
+        max_stale_s=settings.persona_max_stale_s,
+        count=lambda outcome: metrics.persona_requests[outcome].inc(),
+        **rehearsed,
+    )
+
+
+def shared_from(settings: RouterSettings) -> SharedPersonas | None:
+    """Return what *settings* say that routers share; close it with ``aclose``."""
+    url, api_base = settings.redis_url.get_secret_value(), settings.api_base()
+    if not url or api_base is None:
+        return None
+    return SharedPersonas(
+        url,
+        namespace=f"{api_base} {settings.persona_api_forms}",  # who asks otherwise shares nothing
+        number_fields=settings.number_fields(),
+        lock_s=min(LOCK_S, settings.persona_budget_s / 2),
+    )
