@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from opentelemetry.trace import Span, Tracer, get_tracer, set_span_in_context
@@ -22,7 +22,8 @@ from personas.traces import traceparent
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
-from router.records.claims import Claim, Claims, Held, Settled, SpareClaims
+from router.records.claims import Claim, Claims, Held, Settled, SpareClaims, State, Taken
+from router.records.owed import Owed
 from router.routing import Answer, Decision, Event, Ignore, InboundCall, Refuse, decide
 from router.trunks import Trunks
 
@@ -81,6 +82,7 @@ class InboundCalls:
     trunks: Trunks
     claims: Claims
     spare: SpareClaims  # for while the database is away
+    owed: Owed  # what it shall hear of when it is back
     personas: PersonaLookup
     dispatcher: Dispatcher
     metrics: Metrics
@@ -138,15 +140,7 @@ class InboundCalls:
     async def _answer(self, answer: Answer, event: Event, trail: Trail) -> Outcome:
         call, webhook_at = answer.call, self.clock()
         started = self.timer()
-        try:
-            taken = await self.claims.take(
-                room=call.room, room_sid=call.room_sid, sip_call_id=call.sip_call_id
-            )
-        except StoreUnavailable as exc:
-            # A ringing phone cannot wait for a database: the election in the room still protects.
-            log.error("call.not_claimed", event_id=event.event_id, reason=exc.reason)
-            self.metrics.spare_claims.inc()
-            taken = self.spare.take(room_sid=call.room_sid, sip_call_id=call.sip_call_id)
+        taken = await self._claim(call, event)
         claimed, claim_ms = self._stage("claim", started)
         trail.call_id, trail.stages["claim"] = taken.call_id, claim_ms
         if isinstance(taken, Settled):
@@ -167,6 +161,18 @@ class InboundCalls:
         outcome = await self._dispatch(answer, found, _Attempt(taken, webhook_at, stages))
         trail.stages["dispatch"] = round((self.timer() - looked_up) * 1000, 1)
         return outcome
+
+    async def _claim(self, call: InboundCall, event: Event) -> Taken:
+        names: Mapping[str, Any] = {"room_sid": call.room_sid, "sip_call_id": call.sip_call_id}
+        if (known := self.spare.known(**names)) is not None:
+            return known
+        try:
+            return await self.claims.take(room=call.room, **names)
+        except StoreUnavailable as exc:
+            # A ringing phone cannot wait for a database: the election in the room still protects.
+            log.error("call.not_claimed", event_id=event.event_id, reason=exc.reason)
+            self.metrics.spare_claims.inc()
+            return self.spare.take(**names)
 
     async def _dispatch(self, answer: Answer, found: Found, attempt: _Attempt) -> Outcome:
         call, claim, started = answer.call, attempt.claim, self.timer()
@@ -189,7 +195,7 @@ class InboundCalls:
         except DispatchRefused as exc:
             return await self._failed(claim, exc.reason)
         except DispatchUnknown as exc:
-            return await self._unknown(claim, exc.reason)
+            return await self._unknown(call, claim, exc.reason)
         _, dispatch_ms = self._stage("dispatch", started)
         self.metrics.dispatches["done"].inc()
         log.info(
@@ -203,17 +209,19 @@ class InboundCalls:
             **attempt.stages,
             dispatch_ms=dispatch_ms,
         )
-        self.claims.dispatched(
-            claim,
-            dispatch_id=dispatch_id,
-            persona_source=found.origin.source,
-            persona_version=found.origin.version,
+        told = {
+            "dispatch_id": dispatch_id,
+            "persona_source": found.origin.source,
+            "persona_version": found.origin.version,
+        }
+        if claim.spare:
+            self.owed.add(call, claim, "dispatched", **told)
+        else:
             # The agent is on its way all the same. Should LiveKit deliver again after the lease,
             # the election in the room keeps one of the two agents.
-            failed=lambda exc: log.error(
-                "call.not_recorded", call_id=claim.call_id, reason=exc.reason
-            ),
-        )
+            self.claims.dispatched(
+                claim, **told, failed=lambda exc: self._owe(call, claim, "dispatched", exc, told)
+            )
         return Outcome("dispatched", config.origin.because)
 
     async def _failed(self, claim: Claim, reason: str) -> Outcome:
@@ -226,14 +234,28 @@ class InboundCalls:
             log.error("call.not_released", call_id=claim.call_id, reason=exc.reason)
         return Outcome("failed", f"LiveKit did not take the dispatch: {reason}")
 
-    async def _unknown(self, claim: Claim, reason: str) -> Outcome:
+    async def _unknown(self, call: InboundCall, claim: Claim, reason: str) -> Outcome:
         self.metrics.dispatches["unknown"].inc()
         log.error("call.dispatch_unknown", call_id=claim.call_id, reason=reason)
-        try:
-            await self.claims.unknown(claim)
-        except StoreUnavailable as exc:
-            log.error("call.not_recorded", call_id=claim.call_id, reason=exc.reason)
+        if claim.spare:
+            self.owed.add(call, claim, "unknown")
+        else:
+            try:
+                await self.claims.unknown(claim)
+            except StoreUnavailable as exc:
+                self._owe(call, claim, "unknown", exc, {})
         return Outcome("unknown", f"LiveKit may have taken the dispatch: {reason}")
+
+    def _owe(
+        self,
+        call: InboundCall,
+        claim: Claim,
+        state: State,
+        exc: StoreUnavailable,
+        told: Mapping[str, str],
+    ) -> None:
+        log.error("call.not_recorded", call_id=claim.call_id, reason=exc.reason)
+        self.owed.add(call, claim, state, **told)
 
     def _stage(self, stage: str, started: float) -> tuple[float, float]:
         """End a stage; return the time and the stage's milliseconds."""

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from starlette.types import ASGIApp, Message
 from structlog.testing import capture_logs
 
-from router.app import WEBHOOK_PATH, Services, build_app
+from router.app import WEBHOOK_PATH, build_app
 from router.records.claims import claims
+from router.services import Services
 from router.settings import RouterSettings
 from tests.bench.load import KEY, SECRET
 from tests.faults.rooms import FakeRooms

@@ -6,6 +6,7 @@ A process of its own, on our own adapters. POLICY is its mistake:
 - ``repeats``: CreateDispatch, when the answer to it was lost.
 - ``later``: answers the delivery first, and dispatches in a task, which a restart loses.
 - ``keeps``: every delivery, for ever.
+- ``forgets``: what the database was not there to hear of.
 """
 
 import asyncio
@@ -22,14 +23,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from personas.contract import ATTRIBUTE_ATTEMPT
-from router.app import WEBHOOK_PATH, livekit_from, plan_from
+from personas.contract import ATTRIBUTE_ATTEMPT, ATTRIBUTE_CALL
+from router.app import WEBHOOK_PATH
 from router.db import Store
 from router.dispatch import LiveKit
-from router.errors import DispatchUnknown
+from router.errors import DispatchUnknown, StoreUnavailable
 from router.events import verify
 from router.records.claims import Claim, Claims
 from router.routing import Answer, InboundCall, decide
+from router.services import livekit_from, plan_from
 from router.settings import RouterSettings
 
 LEASE_S: Final = 5.0
@@ -77,6 +79,19 @@ class NaiveRouter:
             except DispatchUnknown:
                 await self.livekit.dispatch(call.room, "{}", FIRST)
 
+    async def forgets(self, call: InboundCall, _body: bytes) -> None:
+        names: Any = {"room_sid": call.room_sid, "sip_call_id": call.sip_call_id}
+        try:
+            taken = await self.claims.take(room=call.room, **names)
+        except StoreUnavailable:
+            taken = Claim("unclaimed", 1)
+        if isinstance(taken, Claim):
+            attributes = FIRST | {ATTRIBUTE_CALL: taken.call_id}
+            await self.livekit.dispatch(call.room, "{}", attributes)
+            self.claims.dispatched(
+                taken, dispatch_id="", persona_source="", persona_version="", failed=print
+            )
+
     async def later(self, call: InboundCall, _body: bytes) -> None:
         async def work() -> None:
             await asyncio.sleep(LOOKING_UP_S)
@@ -99,6 +114,7 @@ def main() -> None:
         "repeats": naive.repeats,
         "later": naive.later,
         "keeps": naive.keeps,
+        "forgets": naive.forgets,
     }
     policy = policies[os.environ["POLICY"]]
     settings = naive.settings

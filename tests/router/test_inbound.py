@@ -26,6 +26,7 @@ from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.inbound import AGAIN, InboundCalls
 from router.metrics import Metrics
 from router.records.claims import Claims, SpareClaims
+from router.records.owed import Owed
 from router.routing import Event, NumberingPlan
 from router.trunks import Trunks
 from tests.fakes import FakeDispatcher, FakeTrunk, FakeTrunkDirectory
@@ -59,6 +60,7 @@ class Bench:
                 new_id=lambda: f"call-{next(self.ids)}",
             ),
             spare=SpareClaims(lambda: f"spare-{next(self.ids)}"),
+            owed=Owed(self.store, owner=owner, clock=lambda: self.now),
             personas=self.lookup,
             dispatcher=self.dispatcher,
             metrics=self.metrics,
@@ -332,6 +334,7 @@ async def test_a_dispatch_that_cannot_be_recorded_has_been_done_all_the_same(ben
         trunks=whole.trunks,
         claims=claims,
         spare=whole.spare,
+        owed=whole.owed,
         personas=bench.lookup,
         dispatcher=bench.dispatcher,
         metrics=bench.metrics,

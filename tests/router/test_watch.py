@@ -16,6 +16,7 @@ from router.inbound import InboundCalls
 from router.metrics import Metrics
 from router.records.claims import Claims, SpareClaims
 from router.records.leases import Lease
+from router.records.owed import Owed
 from router.recovery import Limits
 from router.routing import NumberingPlan, Participant
 from router.trunks import Trunks
@@ -95,6 +96,7 @@ class Bench:
             trunks=Trunks(NumberingPlan(), FakeTrunkDirectory(), clock=self.clock),
             claims=claims,
             spare=SpareClaims(lambda: "spare"),
+            owed=Owed(self.store, owner=owner, clock=self.clock),
             personas=self.lookup,
             dispatcher=self.dispatcher,
             metrics=self.metrics,
