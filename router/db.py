@@ -176,9 +176,7 @@ class Store:
         loop = asyncio.get_running_loop()
         return await self._within_deadline(loop.run_in_executor(self._readers, self._read, work))
 
-    async def _within_deadline(
-        self, answer: "asyncio.Future[T]", *, patient: bool = False
-    ) -> T:
+    async def _within_deadline(self, answer: "asyncio.Future[T]", *, patient: bool = False) -> T:
         try:
             async with asyncio.timeout(None if patient else DEADLINE_S):
                 return await answer

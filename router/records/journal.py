@@ -2,8 +2,8 @@
 
 A delivery waits for nothing here: it is put on a list, and a task writes what is there ten times a
 second. While the database is away they wait; when more comes than may wait, or the database refuses
-an entry, entries are dropped and counted. Of what is no call to answer, a hundred a second are kept: more would cost the router more
-than it explains.
+an entry, entries are dropped and counted. Of what is no call to answer, a hundred a second are
+kept: more would cost the router more than it explains.
 
 The body is not kept: ``body`` is what the router read of it, on a list of known fields, with
 numbers masked and without names of rooms and people, metadata and secrets. What it takes to decide

@@ -33,9 +33,7 @@ _OPEN: Final = ("claimed", "released")
 class Owed:
     """Tells *store* of dispatches, in the background. *clock* gives Unix seconds."""
 
-    def __init__(
-        self, store: Store, *, owner: str, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, store: Store, *, owner: str, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._owner = owner
         self._clock = clock

@@ -18,8 +18,8 @@ def _bench_key() -> tuple[str, str]:
 class Callers:
     """Places calls. Each of their deliveries is sent *copies* times, each copy by itself.
 
-    *signs* gives key and secret at the moment of a call. After its deliveries a call waits *found_s*
-    at most for a dispatch, and lasts *held_s* from then on.
+    *signs* gives key and secret at the moment of a call. After its deliveries a call waits
+    *found_s* at most for a dispatch, and lasts *held_s* from then on.
     """
 
     livekit: FakeRooms

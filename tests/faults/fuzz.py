@@ -162,7 +162,7 @@ async def run(asked: Inside, count: int, seed: int) -> Counter[int]:
 
 def _seen(statuses: Counter[int], stores: str, told: set[str]) -> Seen:
     faults = sum(count for status, count in statuses.items() if status >= _FAULT)
-    shown = ", ".join(f"{n:,} × {s}" for s, n in sorted(statuses.items()) if s > 0 and n)
+    shown = ", ".join(f"{s}: {n:,}" for s, n in sorted(statuses.items()) if s > 0 and n)
     which = f" ({', '.join(sorted(told))})" if told else ""
     return Seen(
         holds=not faults and not statuses[CRASHED] and statuses[200] > 0,

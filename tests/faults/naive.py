@@ -128,10 +128,14 @@ def main() -> None:
             await policy(decision.call, body)
         return Response()
 
-    app = Starlette(
-        routes=[Route(WEBHOOK_PATH, webhook, methods=["POST"])], lifespan=naive.opened
+    app = Starlette(routes=[Route(WEBHOOK_PATH, webhook, methods=["POST"])], lifespan=naive.opened)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        timeout_keep_alive=120,
     )
-    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from typing import Final, Literal
 
 import httpx
 from structlog.testing import capture_logs
-from typing_extensions import override
 
 from personas.asking import Key
 from personas.cache import Cache, Landed
@@ -66,7 +65,6 @@ _GARBAGE: Final = (
 
 
 class _Drip(httpx.AsyncByteStream):
-    @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
             await asyncio.sleep(0.5)
@@ -115,7 +113,6 @@ def _digits(index: int) -> str:
 class EachItsOwn(Cache[Key, Fetched]):
     """A cache in which everyone who waits asks for themselves."""
 
-    @override
     async def fetch(
         self,
         key: Key,
@@ -264,7 +261,9 @@ async def run(ground: Ground, size: Size, variant: Variant = AS_IT_IS) -> Seen:
 
 
 async def _drips(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n")
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
+    )
     while not writer.is_closing():
         writer.write(b" ")
         await asyncio.sleep(0.2)

@@ -30,7 +30,7 @@ async def run(ground: Ground, policy: str = "") -> Seen:
         callers = Callers(livekit=livekit, hooks=hooks, found_s=2.0 if policy else 20.0)
         await callers.place_until(restarting.done, per_s=PER_S[ground.size])
         await restarting
-    per_room = {room: 0 for room in callers.rooms}
+    per_room = dict.fromkeys(callers.rooms, 0)
     for (room, _), times in livekit.per_attempt().items():
         per_room[room] += times
     doubles = sum(times > 1 for times in per_room.values())

@@ -140,8 +140,6 @@ SCENARIOS = (
         f"{FILES} files",
         must="100 % of the valid ones served",
         run=itself,
-        controls=(
-            Control(name="plain_uvicorn", bad="has no deadline for a request", run=plain),
-        ),
+        controls=(Control(name="plain_uvicorn", bad="has no deadline for a request", run=plain),),
     ),
 )

@@ -81,10 +81,10 @@ def small_disk(folder: Path) -> Iterator[Disk]:
 async def locked(database_url: str) -> AsyncIterator[None]:
     """Hold the database as a backup or a careless migration does."""
     if database_url.startswith("postgresql"):
-        with psycopg.connect(database_url) as connection:
-            connection.execute("LOCK TABLE claims, journal, leases IN ACCESS EXCLUSIVE MODE")
+        with psycopg.connect(database_url) as other:
+            other.execute("LOCK TABLE claims, journal, leases IN ACCESS EXCLUSIVE MODE")
             yield
-            connection.rollback()
+            other.rollback()
         return
     connection = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")

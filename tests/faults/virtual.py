@@ -7,11 +7,11 @@ no time at all: while there is some, time stands still.
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
-
-from typing_extensions import override
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
 
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 _THREADS_S = 0.001  # real seconds between two looks whether a thread is done
 
 
@@ -20,7 +20,6 @@ class _Jumping(selectors.SelectSelector):
         super().__init__()
         self._of = loop
 
-    @override
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
@@ -40,13 +39,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.working = 0  # what threads are at
         super().__init__(_Jumping(self))
 
-    @override
     def time(self) -> float:
         return self.now
 
-    @override
     def run_in_executor(
-        self, executor: Any, func: Callable[..., _T], *args: Any
+        self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
     ) -> "asyncio.Future[_T]":
         future = super().run_in_executor(executor, func, *args)
         self.working += 1

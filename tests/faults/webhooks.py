@@ -44,7 +44,7 @@ class FakeWebhooks:
         self.ended: Counter[int] = Counter()  # deliveries, by the status of their last try
 
     async def deliver(self, request: bytes, *, port: int = 0) -> int:
-        """Deliver, up to five times, to *port* or where the next is picked; give the last status."""
+        """Deliver, up to five times, to *port* or where is picked; give the last status."""
         answer = await self.once(request, port or self._pick())
         for wait_s in WAITS_S:
             if not answer.repeats:
@@ -73,7 +73,9 @@ class FakeWebhooks:
 
     async def _exchange(self, request: bytes, port: int) -> Answer:
         idle = self._idle[port]
-        stream = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
+        while idle and idle[-1][0].at_eof():  # the other side has closed it
+            idle.pop()[1].close()
+        stream: _Stream = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
         reader, writer = stream
         try:
             writer.write(request)
@@ -102,10 +104,10 @@ class FakeWebhooks:
 
     async def __aexit__(self, *_: object) -> None:
         for streams in self._idle.values():
-            for _, writer in streams:
-                writer.close()
+            for stream in streams:
+                stream[1].close()
                 with suppress(OSError):
-                    await writer.wait_closed()
+                    await stream[1].wait_closed()
 
 
 async def paced(count: int, per_s: float, start: Callable[[int], None]) -> None:
