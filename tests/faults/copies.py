@@ -56,6 +56,7 @@ async def run(ground: Ground, plan: Plan) -> Seen:
         if plan.kill_every_s:
             await routers.kill_at_random(placing.done, every_s=plan.kill_every_s)
         await placing
+        spare = routers.logged("call.not_claimed")
     attempts = livekit.per_attempt()
     doubles = sum(times - 1 for times in attempts.values())
     tested = bool(livekit.lost_answers) and bool(routers.killed or not plan.kill_every_s)
@@ -65,8 +66,8 @@ async def run(ground: Ground, plan: Plan) -> Seen:
         figures=(
             f"{plan.calls:,} calls, {sum(hooks.tries.values()):,} deliveries to {plan.replicas} "
             f"over {stored}, {routers.killed} `kill -9`, {livekit.lost_answers} lost answers: "
-            f"{len(attempts):,} attempts, {doubles} dispatched twice; {callers.unanswered} calls "
-            "without a dispatch"
+            f"{len(attempts):,} attempts, {doubles} dispatched twice ({spare} claimed without the "
+            f"database); {callers.unanswered} calls without a dispatch"
         ),
     )
 
