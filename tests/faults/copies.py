@@ -13,8 +13,8 @@ from tests.faults.webhooks import FakeWebhooks
 
 LOST_OF = 16  # one answer to CreateDispatch in so many
 HELD_S = 3.0  # how long a call lasts after its deliveries: what is dispatched too late is seen
-#: A lease of 2 s, so that a killed router's calls are taken over sooner.
-SETTINGS = {"PERSONA_BUDGET_S": "0.5", "DISPATCH_TIMEOUT_S": "0.5"}
+#: A lease of 3 s, so that a killed router's calls are taken over sooner.
+SETTINGS = {"PERSONA_BUDGET_S": "0.5", "DISPATCH_TIMEOUT_S": "1.5"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +76,7 @@ async def itself(ground: Ground) -> Seen:
     """Run with our routers."""
     if ground.size == "full":
         return await run(
-            ground, Plan(calls=1000, per_s=12, kill_every_s=1, scale=0.5, held_s=HELD_S)
+            ground, Plan(calls=1000, per_s=10, kill_every_s=1, scale=0.5, held_s=HELD_S)
         )
     return await run(ground, Plan(calls=20, per_s=10, kill_every_s=0.8))
 
