@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from contextlib import ExitStack
+from copy import deepcopy
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
@@ -145,7 +146,7 @@ class Mangler:
     def _value(self) -> Any:
         if self.chance.random() < 0.1:
             return {self.chance.choice(_TEXTS): self._value() for _ in range(3)}
-        return self.chance.choice(_VALUES)
+        return deepcopy(self.chance.choice(_VALUES))  # it may be mangled further
 
 
 async def run(asked: Inside, count: int, seed: int) -> Counter[int]:
