@@ -20,14 +20,20 @@ from opentelemetry.trace import get_tracer
 
 from agent import election, job, speech
 from agent.conversation import Conversation, filled, prepare
-from agent.errors import CallerMissing, RoomUnreachable
+from agent.errors import CallerMissing, RoomUnreachable, TransferFailed
+from agent.minutes import opened
 from agent.presence import Presence
+from agent.report import reporter_for
 from agent.settings import AgentSettings
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
-from agent.transcript import Transcript
+from agent.transfers import transfer
+from personas.dispositions import Disposition
 from personas.errors import PersonaError
 from personas.model import Persona
+from personas.options import TransferTarget
+from personas.phone import parse
+from personas.reports import Closed
 from personas.sources.files import FilePersonaSource
 from personas.traces import context_of
 
@@ -38,8 +44,12 @@ CALLER_TIMEOUT_S: Final = 60.0
 RUNG_TIMEOUT_S: Final = 5.0  # for a caller who was in the room before our router sent us
 ANSWER_TIMEOUT_S: Final = 10.0  # after that a caller who never becomes active is greeted anyway
 DELETE_TIMEOUT_S: Final = 5.0
+REFERRED_TIMEOUT_S: Final = 5.0  # for a caller who was handed on to leave
+HUNG_UP: Final = "the caller hung up"
+CLOSED: Final = "the room closed"
 ATTRIBUTE_CALL_STATUS: Final = "sip.callStatus"
 ATTRIBUTE_DIALED: Final = "sip.trunkPhoneNumber"
+ATTRIBUTE_OTHER_SIDE: Final = "sip.phoneNumber"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +85,13 @@ class Call:
         self._stages = Stages(clock=time.monotonic)
         self._presence = Presence()
         self._prepared: Prepared | None = None
+        self._reporter = reporter_for(self._turn, settings)
+        self._conversation: Conversation | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._deleting: asyncio.Task[None] | None = None
         self._reason = ""
+        self._left_because = HUNG_UP
         self._elected = False
-        self.transcript = Transcript(clock=time.time)
 
     async def hold(self) -> None:
         """Bring the conversation up to the greeting; what happens then happens on events."""
@@ -125,7 +137,7 @@ class Call:
         except CallerMissing as exc:
             log.info("call.not_held", reason=exc.reason)
             if _rang(brief) and not ctx.room.remote_participants:
-                self._end(exc.reason)  # else the room stays for up to five minutes
+                self.end(exc.reason)  # else the room stays for up to five minutes
             else:
                 self._leave(exc.reason)
         except RoomUnreachable as exc:
@@ -151,6 +163,7 @@ class Call:
             self._give_way(verdict)
             return False
         self._elected = True
+        self._reporter.note(opened(room, self._ctx.job.room.sid))
         room.on("participant_connected", self._on_newcomer)
         room.on("disconnected", self._on_disconnected)
         if verdict.remove:
@@ -182,14 +195,16 @@ class Call:
         room = self._ctx.room
         room.on("participant_disconnected", partial(self._on_left, caller.identity))
         if caller.identity not in room.remote_participants:
-            raise CallerMissing("the caller hung up")
-        conversation = Conversation(
+            raise CallerMissing(HUNG_UP)
+        conversation = self._conversation = Conversation(
             brief,
             parts,
-            transcript=self.transcript,
+            ways=_Ways(self, caller.identity),
+            reporter=self._reporter,
             presence=self._presence,
             stages=self._stages,
-            end=self._end,
+            longest_s=self._settings.agent_max_call_s,
+            other_side=_other_side(brief, caller),
         )
         await conversation.start(room, caller.identity)
         self._stages.reach("session")
@@ -216,7 +231,7 @@ class Call:
         except TimeoutError:
             log.warning("call.not_active", waited_s=ANSWER_TIMEOUT_S)
         except RuntimeError:
-            raise CallerMissing("the caller hung up") from None
+            raise CallerMissing(HUNG_UP) from None
         self._stages.reach("active")
 
     # ---- what happens in the room ----
@@ -240,7 +255,7 @@ class Call:
 
     def _on_left(self, caller: str, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == caller:
-            self._end("the caller hung up")
+            self.end(self._left_because)
 
     # ---- the end ----
 
@@ -255,7 +270,7 @@ class Call:
         self._reason = self._reason or reason
         self._ctx.shutdown(reason)
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
         """Leave and end the room for everyone, at once."""
         if not self._reason:
             self._reason = reason
@@ -270,23 +285,57 @@ class Call:
                 log.error("room.not_deleted", error=type(exc).__name__)
         self._ctx.shutdown(reason)
 
+    async def refer(self, caller: str, target: TransferTarget) -> None:
+        """Hand *caller* (an identity) on by SIP REFER, and leave when they have gone.
+
+        Raises:
+            TransferFailed: in words for the model.
+        """
+        self._left_because = "the caller was put through"
+        try:
+            await transfer(self._api(), self._ctx.room.name, caller, target)
+        except TransferFailed:
+            self._left_because = HUNG_UP
+            raise
+        await asyncio.sleep(REFERRED_TIMEOUT_S)  # the gateway ends the caller's leg
+        self.end(self._left_because)
+
     async def _remove(self, identities: tuple[str, ...]) -> None:
         await election.remove(self._api(), self._ctx.room.name, identities)
 
     async def _closed(self) -> None:
         """Clean up after the session has closed and the room is left."""
         await utils.aio.cancel_and_wait(*self._tasks)
+        if self._conversation is not None:
+            await self._conversation.aclose()
+        if self._elected:
+            await self._reporter.keep(self._closing())
         if self._deleting is not None:
             await self._deleting
         if self._prepared is not None:
             await self._prepared.aclose()
-        if self._elected and self.transcript.entries:
+        if self._elected and self._conversation is not None and self._conversation.minutes.turns:
             log.info(
                 "call.ended",
-                reason=self._reason or "the room closed",
+                reason=self._reason or CLOSED,
                 duration_s=round(self._stages.elapsed_s, 1),
-                transcript_entries=len(self.transcript.entries),
+                turns=self._conversation.minutes.turns,
+                facts=self._conversation.facts.count,
             )
+        await self._reporter.aclose()
+
+    def _closing(self) -> Closed:
+        """Say how the call ended."""
+        reason, talk = self._reason or CLOSED, self._conversation
+        if talk is None or talk.opened_at is None:
+            return Closed(reason=reason, disposition=Disposition.NO_ANSWER)
+        handed_on = self._left_because != HUNG_UP and reason == self._left_because
+        return Closed(
+            reason=": ".join(filter(None, (reason, talk.detail))),
+            disposition=Disposition.TRANSFERRED if handed_on else Disposition.ANSWERED,
+            duration_s=round(max(0.0, time.time() - talk.opened_at), 1),
+            facts=talk.facts.count,
+        )
 
     # ---- small steps ----
 
@@ -304,6 +353,28 @@ class Call:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """What the conversation with *caller* may do with its call."""
+
+    call: Call
+    caller: str  # identity
+
+    def end(self, reason: str) -> None:
+        self.call.end(reason)
+
+    async def refer(self, target: TransferTarget) -> None:
+        await self.call.refer(self.caller, target)
+
+
+def _other_side(brief: job.Brief, caller: rtc.RemoteParticipant) -> str | None:
+    """Give the number of whom we talk to, E.164, if it is known."""
+    if brief.call is not None and brief.call.caller:
+        return brief.call.caller
+    number = parse(caller.attributes.get(ATTRIBUTE_OTHER_SIDE) or brief.phone_number or "", None)
+    return number.e164 if number else None
 
 
 def _rang(brief: job.Brief) -> bool:

@@ -1,12 +1,16 @@
-"""What is said in one call: the session, the agent with its instructions, the greeting.
+"""What is said in one call: the session, its agent and tools, greeting, limits, goodbye.
 
 Who is in the room and how the call ends is :mod:`agent.call`'s.
 """
 
+import asyncio
+import contextlib
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Final, Literal
+from functools import partial
+from typing import Any, Final, Protocol
 
 import structlog
 from livekit import rtc
@@ -16,41 +20,81 @@ from livekit.agents import (
     AgentSession,
     AgentStateChangedEvent,
     CloseEvent,
-    ConversationItemAddedEvent,
+    UserStateChangedEvent,
     llm,
+    utils,
 )
-from livekit.agents.voice.room_io import RoomOptions
+from livekit.agents.voice.room_io import RoomOptions, TextInputEvent, TextInputOptions
 
-from agent import instructions, job, speech
+from agent import instructions, job, speech, tools
+from agent.facts import Facts
+from agent.limits import MAX_ASKS, Limits
+from agent.minutes import Minutes, answered
+from agent.phrases import phrases
 from agent.presence import ATTRIBUTE_NAME, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION, Presence
+from agent.report import Reporter
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
-from agent.transcript import Transcript
 from personas.contract import ATTRIBUTE_FIRST_WORD
+from personas.options import TransferTarget
+from personas.reports import PersonaApplied, Problem
 
 log = structlog.get_logger(__name__)
 
 GREETING_TIMEOUT_S: Final = 5.0  # for the first sound of a greeting that is being prepared
+SPEECH_TIMEOUT_S: Final = 8.0  # for an announcement to begin
+SPEECH_S_A_CHAR: Final = 0.15  # slower than anybody speaks
+TURN_TIMEOUT_S: Final = 5.0  # for the end of a turn, before it is broken off
+
+
+class Ways(Protocol):
+    """What a conversation needs of its call."""
+
+    def end(self, reason: str) -> None:
+        """Leave, and end the room for everyone."""
+        ...
+
+    async def refer(self, target: TransferTarget) -> None:
+        """Hand the caller on.
+
+        Raises:
+            TransferFailed: in words for the model; the caller is still there.
+        """
+        ...
 
 
 class Conversation:
-    """Speaks as one persona to one caller; *end* is called with a reason when it cannot go on."""
+    """Speaks as one persona to one caller, until one of them, or a limit, ends it."""
 
     def __init__(
         self,
         brief: job.Brief,
         parts: speech.Speech,
         *,
-        transcript: Transcript,
+        ways: Ways,
+        reporter: Reporter,
         presence: Presence,
         stages: Stages,
-        end: Callable[[str], None],
+        longest_s: float = math.inf,
+        other_side: str | None = None,
     ) -> None:
         self._brief = brief
-        self._transcript = transcript
+        self._ways = ways
+        self._reporter = reporter
         self._presence = presence
         self._stages = stages
-        self._end = end
+        self._other_side = other_side
+        self._hears_audio = parts.hears_audio
+        self._limits = Limits.of(brief, longest_s=longest_s, hears_audio=parts.hears_audio)
+        self._open = False  # from the greeting on
+        self._leaving = False
+        self._asked = 0  # after a caller who says nothing
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.facts = Facts()
+        self.facts.recall(brief.call.memory if brief.call else ())
+        self.minutes = Minutes(reporter)
+        self.opened_at: float | None = None  # when the other side could hear us, Unix seconds
+        self.detail = ""  # why the model ended the call, in its words
         self._session: AgentSession[None] = AgentSession(
             llm=parts.mind,
             tts=parts.mouth,
@@ -61,22 +105,28 @@ class Conversation:
                 "interruption": {"mode": "vad"},
             },
             tts_text_transforms=parts.text_transforms,
-            user_away_timeout=None,
+            user_away_timeout=self._limits.silence_s,
         )
-        self._hears_audio = parts.hears_audio
-        self._session.on("conversation_item_added", self._on_item)
+        self.minutes.attend(self._session)
         self._session.on("agent_state_changed", self._on_state)
+        self._session.on("user_state_changed", self._on_caller_state)
+        self._session.on("user_input_transcribed", lambda _: self._on_sign_of_life())
         self._session.on("close", self._on_session_closed)
+        self._agent = Agent(instructions=self._instructions(), tools=self._tools())
         self._apply(brief, parts)
+
+    # ---- the course of it ----
 
     async def start(self, room: rtc.Room, caller: str) -> None:
         """Publish our track and listen to *caller*, whose identity it is."""
+        room.on("sip_dtmf_received", partial(self._on_key, caller))
         await self._session.start(
-            _agent(self._brief),
+            self._agent,
             room=room,
             room_options=RoomOptions(
                 participant_identity=caller,
                 audio_input=self._hears_audio,
+                text_input=TextInputOptions(text_input_cb=self._on_text),
                 close_on_disconnect=False,
             ),
             session_host=False,
@@ -88,6 +138,10 @@ class Conversation:
 
         A persona without one greets *through_model* or waits to be spoken to.
         """
+        self._open = True
+        self.opened_at = time.time()
+        self._reporter.note(answered(self._brief, self._other_side, self.opened_at))
+        self._spawn(self._end_in_time())
         welcome = self._brief.welcome_message
         if not welcome:
             if through_model:
@@ -101,11 +155,99 @@ class Conversation:
         else:
             self._session.say(welcome)
 
-    def _apply(self, brief: job.Brief, parts: speech.Speech) -> None:
-        self._transcript.persona_applied(
-            version=brief.version, origin=brief.origin, because=brief.because
+    async def hear(self, words: str) -> None:
+        """Take *words* as the caller's, as if they had been spoken."""
+        if self._leaving:
+            return
+        self._on_sign_of_life()
+        self._session.reset_away_timer()
+        with contextlib.suppress(RuntimeError):  # what is being said is said to its end
+            await self._session.interrupt()
+        self._session.generate_reply(user_input=words)
+
+    async def hang_up(
+        self, reason: str, *, detail: str = "", spoken: str = "", first: str = ""
+    ) -> None:
+        """Say *first* and the closing message, and end the call; the first to ask for it does.
+
+        *reason* is for logs, *detail* for the record. What was *spoken* in this turn is not said
+        again.
+        """
+        if self._leaving:
+            return
+        self._leaving = True
+        self.detail = detail
+        await self._speak(" ".join(filter(None, (first, self._goodbye(spoken)))))
+        self._ways.end(reason)
+
+    async def transfer(self, target: TransferTarget) -> None:
+        """Announce it, and hand the caller on.
+
+        Raises:
+            TransferFailed: in words for the model; the caller is still there.
+        """
+        await self._speak(phrases(self._brief.language).transferring)
+        await self._ways.refer(target)
+
+    async def aclose(self) -> None:
+        """Stop what runs beside the conversation."""
+        self.minutes.close()
+        await utils.aio.cancel_and_wait(*self._tasks)
+
+    # ---- words ----
+
+    def _goodbye(self, spoken: str) -> str:
+        closing = self._brief.closing_message
+        if closing is None:
+            return "" if spoken.strip() else phrases(self._brief.language).goodbye
+        return "" if _squeezed(closing) in _squeezed(spoken) else closing
+
+    async def _speak(self, words: str) -> None:
+        """Say *words* to their end, whatever the other side does."""
+        if not words:
+            return
+        try:
+            async with asyncio.timeout(SPEECH_TIMEOUT_S + len(words) * SPEECH_S_A_CHAR):
+                await self._session.say(words, allow_interruptions=False)
+        except (RuntimeError, TimeoutError) as exc:
+            log.warning("words.not_spoken", error=type(exc).__name__)
+
+    def _instructions(self) -> str:
+        brief = self._brief
+        return instructions.compose(
+            persona_name=brief.persona_name,
+            personality=brief.personality,
+            conversation_structure=brief.conversation_structure,
+            campaign_prompt=brief.campaign_prompt,
+            call_reason=brief.call_reason,
+            closing_message=brief.closing_message,
+            language=brief.language,
+            variables=brief.variables,
+            hangs_up="end_call" in tools.offer_for(brief).built_in,
         )
-        problems = (*brief.problems, *parts.problems)
+
+    def _tools(self) -> list[llm.Tool | llm.Toolset]:
+        return tools.tools_for(
+            self._brief,
+            self._reporter,
+            self,
+            facts=self.facts,
+            other_side=self._other_side,
+        )
+
+    def _apply(self, brief: job.Brief, parts: speech.Speech) -> None:
+        self._reporter.note(
+            PersonaApplied(
+                version=brief.version,
+                origin=brief.origin,
+                because=brief.because,
+                name=brief.persona_name,
+                language=brief.language,
+            )
+        )
+        problems = (*brief.problems, *parts.problems, *tools.offer_for(brief).problems)
+        for problem in problems:
+            self._reporter.note(Problem(what=problem))
         (log.error if problems else log.info)(
             "persona.applied",
             version=brief.version,
@@ -125,11 +267,59 @@ class Conversation:
             }
         )
 
-    def _on_item(self, event: ConversationItemAddedEvent) -> None:
-        item = event.item
-        if isinstance(item, llm.ChatMessage) and item.role in ("assistant", "user"):
-            by: Literal["agent", "caller"] = "agent" if item.role == "assistant" else "caller"
-            self._transcript.said(by, item.text_content or "")
+    # ---- limits ----
+
+    async def _end_in_time(self) -> None:
+        """Wrap up when the call has lasted as long as it may."""
+        if math.isinf(self._limits.max_duration_s):
+            return
+        await asyncio.sleep(self._limits.max_duration_s)
+        await self._break_in()
+        await self.hang_up("the call had lasted as long as it may", first=self._limits.wrap_up)
+
+    async def _ask_after(self) -> None:
+        """Ask whether the caller is still there; after two questions, say goodbye."""
+        if not self._open or self._leaving:
+            self._session.reset_away_timer()
+            return
+        if self._asked >= MAX_ASKS:
+            await self.hang_up("the caller was silent")
+            return
+        self._asked += 1
+        with contextlib.suppress(RuntimeError):
+            await self._session.say(self._limits.silence_message)
+            self._session.reset_away_timer()
+
+    async def _break_in(self) -> None:
+        """Wait for the end of a turn, for a while, and stop what is then still being said."""
+        with contextlib.suppress(TimeoutError, RuntimeError):
+            async with asyncio.timeout(TURN_TIMEOUT_S):
+                await self._session.wait_for_idle()
+                return
+        with contextlib.suppress(RuntimeError):
+            await self._session.interrupt()
+
+    # ---- what happens ----
+
+    async def _on_text(self, _session: AgentSession[None], event: TextInputEvent) -> None:
+        await self.hear(event.text)
+
+    def _on_key(self, caller: str, event: rtc.SipDTMF) -> None:
+        if event.participant is None or event.participant.identity != caller:
+            return
+        words = self._brief.options.dtmf.get(event.digit)
+        log.info("key.pressed", known=words is not None)
+        if words is not None:
+            self._spawn(self.hear(words))
+
+    def _on_sign_of_life(self) -> None:
+        self._asked = 0
+
+    def _on_caller_state(self, event: UserStateChangedEvent) -> None:
+        if event.new_state == "speaking":
+            self._on_sign_of_life()
+        elif event.new_state == "away":
+            self._spawn(self._ask_after())
 
     def _on_state(self, event: AgentStateChangedEvent) -> None:
         if event.new_state == "speaking" and "first_word" not in self._stages:
@@ -140,7 +330,13 @@ class Conversation:
     def _on_session_closed(self, event: CloseEvent) -> None:
         if event.error is not None:
             log.error("session.failed", kind=event.error.type)
-            self._end("speech failed")
+            self._reporter.note(Problem(what=f"the session ended: {event.error.type}"))
+            self._ways.end("speech failed")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def filled(brief: job.Brief) -> job.Brief:
@@ -167,16 +363,5 @@ def prepare(brief: job.Brief, parts: speech.Speech) -> Prepared | None:
     return Prepared(text, parts.frames(text)) if text else None
 
 
-def _agent(brief: job.Brief) -> Agent:
-    return Agent(
-        instructions=instructions.compose(
-            persona_name=brief.persona_name,
-            personality=brief.personality,
-            conversation_structure=brief.conversation_structure,
-            campaign_prompt=brief.campaign_prompt,
-            call_reason=brief.call_reason,
-            closing_message=brief.closing_message,
-            language=brief.language,
-            variables=brief.variables,
-        )
-    )
+def _squeezed(text: str) -> str:
+    return "".join(letter for letter in text.casefold() if letter.isalnum())

@@ -4,7 +4,8 @@ PersonaRouterError
 └── AgentError
     ├── RoomUnreachable   the room did not let us in within the deadline; LiveKit will say why
     ├── CallerMissing     nobody came to the room, or whoever was there left before the first word
-    └── ToolUnavailable   a tool could not be run; the reason is a sentence for the model
+    ├── ToolUnavailable   a tool could not be run; the reason is a sentence for the model
+    └── TransferFailed    the caller could not be handed on; the reason is a sentence for the model
 """
 
 from personas.errors import PersonaRouterError
@@ -28,3 +29,7 @@ class CallerMissing(AgentError):
 
 class ToolUnavailable(AgentError):
     """A tool could not be run; ``reason`` is a sentence that the model may be told."""
+
+
+class TransferFailed(AgentError):
+    """The caller could not be handed on and is still there; ``reason`` is for the model."""

@@ -169,8 +169,12 @@ def compose(
     closing_message: str | None = None,
     language: str | None = None,
     variables: Mapping[str, str] = MappingProxyType({}),
+    hangs_up: bool = False,
 ) -> str:
-    """Write the instructions of one call; parts that are not there leave no trace."""
+    """Write the instructions of one call; parts that are not there leave no trace.
+
+    Who *hangs_up* has a tool that says the closing message.
+    """
     code = primary(language)
     parts: list[str] = []
     if persona_name:
@@ -191,6 +195,8 @@ def compose(
         "You are on the phone: speak in short sentences, without lists, symbols or markup."
         f" Speak {LANGUAGE_NAMES.get(code, code)}."
     )
-    if closing := fill(closing_message or "", variables, language=language):
+    if hangs_up:
+        parts.append("When the conversation is over, and only then, use end_call.")
+    elif closing := fill(closing_message or "", variables, language=language):
         parts.append(f"When the conversation is over, and only then, say: {closing}")
     return "\n\n".join(part for part in parts if part)

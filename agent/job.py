@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
-from personas.contract import RESERVED_KEY, CallConfig, read_metadata
+from personas.contract import RESERVED_KEY, CallConfig, Report, read_metadata
 from personas.errors import BadMetadata, PersonaError, PersonaInvalid
 from personas.model import Persona, Voice, version_of
 from personas.options import NO_OPTIONS, PersonaOptions, read_options
@@ -77,6 +77,7 @@ class Turn:
     attempt: int = 1
     call_id: str = ""
     traceparent: str | None = None  # W3C trace context of the router
+    report: Report | None = None  # where to report to
 
 
 def turn_of(job_metadata: str | bytes | None) -> Turn:
@@ -88,7 +89,7 @@ def turn_of(job_metadata: str | bytes | None) -> Turn:
         call = read_metadata(text).call
     except BadMetadata:
         return Turn()
-    return Turn(call.attempt, call.call_id, call.traceparent) if call else Turn()
+    return Turn(call.attempt, call.call_id, call.traceparent, call.report) if call else Turn()
 
 
 def persona_id_of(job_metadata: str | bytes | None) -> str | None:

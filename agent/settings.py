@@ -60,6 +60,22 @@ class AgentSettings(Environment):
     azure_openai_deployment: str | None = Field(default=None, description="its deployment")
     openai_api_version: str = Field(default="2024-10-21", description="version of its API")
 
+    router_url: str = Field(
+        default="",
+        pattern=r"^(|https?://\S+)$",
+        description="where calls are reported to; default: where the router that sent the job says",
+    )
+    report_spool_dir: Path = Field(
+        default=Path("state/spool"),
+        description="folder of reports that the router has not acknowledged",
+    )
+    report_spool_mib: int = Field(
+        default=512, ge=1, description="the most that it holds; then the oldest are dropped"
+    )
+    report_spool_days: float = Field(
+        default=7.0, gt=0, description="how long a report waits there, in days"
+    )
+
     log_format: LogFormat = Field(default="json", description="json or console")
     log_level: LogLevel = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
     agent_health_host: str = Field(
@@ -71,6 +87,12 @@ class AgentSettings(Environment):
         ge=1,
         le=64,
         description="processes kept warm for the next calls; by default one a core, at most 4",
+    )
+    agent_max_call_s: float = Field(
+        default=3600.0,
+        ge=10,
+        le=86_400,
+        description="longest call, in seconds; a persona may say less",
     )
     agent_max_calls: int = Field(
         default_factory=lambda: 5 * _cores(),

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from personas.reports import AnyCallEvent, read_event
 
 SUFFIX: Final = ".spool"
+BEGUN: Final = ".begun"  # not a spool file yet; one that a crash left holds no event
 MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 _NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -56,15 +57,19 @@ class SpoolFile:
     def create(cls, folder: Path, address: Address) -> Self:
         """Begin the file of an attempt; raises ``OSError``, also when there is one already."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = f"{_NAME.sub('_', address.call_id)[:80]}.{address.attempt}{SUFFIX}"
-        fd = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        name = f"{_NAME.sub('_', address.call_id)[:80]}.{address.attempt}"
+        new, path = folder / f"{name}.{os.getpid()}{BEGUN}", folder / f"{name}{SUFFIX}"
+        fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file = cls(folder / name, fd)
+            file = cls(path, fd)
             file._write(_line(address.model_dump_json()))
+            os.link(new, path)  # it appears with its lock held and its first line whole
         except BaseException:
             os.close(fd)
             raise
+        finally:
+            new.unlink()
         _sync_folder(folder)
         return file
 
@@ -77,9 +82,10 @@ class SpoolFile:
             return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(fd).st_nlink == 0:  # removed between the two
-                raise BlockingIOError
         except BlockingIOError:
+            os.close(fd)
+            return None
+        if os.fstat(fd).st_nlink == 0:  # removed between the two
             os.close(fd)
             return None
         return cls(path, fd)

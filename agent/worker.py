@@ -15,9 +15,12 @@ from typing import Final
 
 import structlog
 from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
+from livekit.agents.utils import http_context
 
 from agent import job, speech
 from agent.call import Call, House
+from agent.report import sender_for
+from agent.resend import Resender
 from agent.settings import AgentSettings
 from personas.contract import ATTRIBUTE_ATTEMPT, ATTRIBUTE_CALL
 from personas.sources.files import FilePersonaSource, shipped
@@ -28,6 +31,7 @@ log = structlog.get_logger(__name__)
 SERVER_TARGET_LOAD: Final = 0.7
 PROCESS_START_TIMEOUT_S: Final = 30.0
 FORCED_STOP_TIMEOUT_S: Final = 5.0
+DAY_S: Final = 86_400.0
 #: Loggers whose lines below this level matter to nobody who runs this. ``livekit`` is the native
 #: SDK, which warns of handles that it has freed itself.
 QUIET: Final = MappingProxyType(
@@ -76,6 +80,8 @@ def warm_up(process: JobProcess) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    # Reading the certificates takes 30 ms and more, in which a call would be held up.
+    http_context._create_ssl_context()  # noqa: SLF001 - the one way that is not in an event loop
     settings = AgentSettings.load()
     process.userdata[_SETTINGS] = settings
     files = FilePersonaSource(settings.persona_dir) if settings.persona_dir else None
@@ -176,6 +182,13 @@ async def serve(settings: AgentSettings) -> bool:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(on_signal))
     running = asyncio.create_task(server.run())
+    resender = Resender(
+        settings.report_spool_dir,
+        sender_for(settings),
+        max_bytes=settings.report_spool_mib * 1024 * 1024,
+        max_age_s=settings.report_spool_days * DAY_S,
+    )
+    resending = asyncio.create_task(resender.run())
     await _first(running, stop)
     if not running.done():
         draining = asyncio.create_task(server.drain())
@@ -187,6 +200,9 @@ async def serve(settings: AgentSettings) -> bool:
         loop.call_later(FORCED_STOP_TIMEOUT_S, os._exit, 1)
     await server.aclose()
     await asyncio.wait({running})
+    resending.cancel()
+    await asyncio.wait({resending})
+    await resender.aclose()
     if (failure := running.exception()) is not None:
         log.error("worker.failed", error=type(failure).__name__, reason=str(failure))
         return False

@@ -29,6 +29,8 @@ __all__ = [
     "ATTRIBUTE_BEAT",
     "ATTRIBUTE_CALL",
     "ATTRIBUTE_FIRST_WORD",
+    "ATTRIBUTE_ORIGIN",
+    "ATTRIBUTE_VERSION",
     "MAX_METADATA_BYTES",
     "RESERVED_KEY",
     "CallConfig",
@@ -52,6 +54,8 @@ ATTRIBUTE_ATTEMPT: Final = "persona.attempt"
 ATTRIBUTE_CALL: Final = "persona.call"
 ATTRIBUTE_BEAT: Final = "persona.beat"
 ATTRIBUTE_FIRST_WORD: Final = "persona.first_word_at"  # Unix seconds
+ATTRIBUTE_ORIGIN: Final = "persona.origin"
+ATTRIBUTE_VERSION: Final = "persona.version"
 
 Source = Literal["api", "stale", "last_known_good", "file", "house"]
 

@@ -138,7 +138,9 @@ class PersonaOptions(BaseModel):
     )
 
     tools: tuple[ToolName, ...] | None = Field(
-        default=None, description="names of the tools that it may use; absent: the usual four"
+        default=None,
+        description="names of the tools that it may use; absent: the usual four, and those that "
+        "it brings the means for",
     )
     http_tools: tuple[HttpTool, ...] = Field(default=(), description="tools of its own")
     fact_categories: tuple[ToolName, ...] = Field(default=(), description="besides the usual")

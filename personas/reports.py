@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
-MAX_EVENTS: Final = 200  # in one report
+MAX_EVENTS: Final = 100  # in one report: a ringing call may have to wait for its transaction
 MAX_REPORT_BYTES: Final = 512 * 1024
 MAX_SEQ: Final = 100_000  # events of one attempt
 MAX_CALL_ID_CHARS: Final = 40
@@ -42,13 +42,13 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class Opened(BaseModel):
-    """The agent was elected and stays in the room."""
+    """The agent was elected and stays in the room; said again when the phone is picked up."""
 
     model_config = _FROZEN
 
     kind: Literal["opened"] = "opened"
-    direction: Literal["inbound", "outbound"] = "inbound"
-    room: Word
+    direction: Literal["inbound", "outbound"] | None = None
+    room: Word | None = None
     room_sid: Word | None = None
     dialed_number: Word | None = Field(default=None, description="E.164, or as the trunk gave it")
     caller: Word | None = Field(default=None, description="the other side; null: withheld")
@@ -57,6 +57,12 @@ class Opened(BaseModel):
     language: Word | None = None
     campaign_id: Word | None = None
     lead_id: Word | None = None
+    answered_at: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e11,
+        description="picked up, Unix seconds; null: not yet",
+    )
 
 
 class PersonaApplied(BaseModel):

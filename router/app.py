@@ -12,7 +12,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from router.answers import SHED
+from router.api.calls import call, calls
 from router.api.purges import purge
+from router.api.reports import report
+from router.api.tools import run_tool
 from router.api.traces import trace
 from router.bodies import BODY_S
 from router.metrics import Metrics
@@ -33,7 +36,11 @@ ROUTES = [
     Route("/readyz", ready),
     Route("/metrics", metrics_page),
     Route("/version", version),
+    Route("/api/calls", calls),
+    Route("/api/calls/{id}", call),
     Route("/api/calls/{id}/trace", trace),
+    Route("/api/calls/{id}/tools/{name}", run_tool, methods=["POST"]),
+    Route("/api/reports", report, methods=["POST"]),
     Route("/api/personas/purge", purge, methods=["POST"]),
 ]
 
@@ -84,6 +91,7 @@ def build_app(
                 asyncio.create_task(services.journal.run()),
                 asyncio.create_task(services.inbound.owed.run()),
                 asyncio.create_task(services.watch.run()),
+                asyncio.create_task(services.bookkeeping.run()),
             }
             try:
                 yield {"services": services}

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
 from aiohttp.payload import BytesPayload
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from livekit import api
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
@@ -24,10 +25,12 @@ from livekit.protocol.room import (
     RoomParticipantIdentity,
 )
 from livekit.protocol.sip import (
+    STS_TRANSFER_FAILED,
     ListSIPDispatchRuleRequest,
     ListSIPInboundTrunkRequest,
     SIPDispatchRuleInfo,
     SIPInboundTrunkInfo,
+    TransferSIPParticipantRequest,
 )
 from yarl import URL
 
@@ -37,6 +40,8 @@ from router.routing import Participant
 
 _T = TypeVar("_T")
 TOKEN_S = 60
+JOIN_S = 300  # how long a token to join a room is good
+TRANSFER_S = 30.0  # for a caller who is handed on to be answered there
 TOKEN_LEEWAY_S = 60  # for a LiveKit whose clock is behind
 _OK = 200
 _SERVER_FAULT = 500
@@ -68,7 +73,7 @@ class LiveKit:
     def __init__(
         self, *, url: str, api_key: str, api_secret: str, agent_name: str, timeout_s: float
     ) -> None:
-        self._url = url
+        self.url = url
         self._key = api_key
         self._secret = api_secret
         self._agent_name = agent_name
@@ -87,7 +92,7 @@ class LiveKit:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._api = api.LiveKitAPI(
-            self._url, self._key, self._secret, session=self._http, failover=False
+            self.url, self._key, self._secret, session=self._http, failover=False
         )
         return self
 
@@ -125,16 +130,16 @@ class LiveKit:
 
     def _room_admin(self, room: str) -> str:
         # The library's own token takes as long to make as the whole request to send.
+        return self._token(TOKEN_S, {"video": {"roomAdmin": True, "room": room}})
+
+    def join_token(self, room: str, identity: str) -> str:
+        """Make a token with which *identity* joins *room*, speaks and listens there."""
+        return self._token(JOIN_S, {"sub": identity, "video": {"roomJoin": True, "room": room}})
+
+    def _token(self, for_s: int, grants: Mapping[str, Any]) -> str:
         now = int(time.time())
-        return sign(
-            {
-                "iss": self._key,
-                "nbf": now - TOKEN_LEEWAY_S,
-                "exp": now + TOKEN_S,
-                "video": {"roomAdmin": True, "room": room},
-            },
-            self._secret.encode(),
-        )
+        claims = {"iss": self._key, "nbf": now - TOKEN_LEEWAY_S, "exp": now + for_s}
+        return sign({**claims, **grants}, self._secret.encode())
 
     async def ping(self) -> None:
         """Ask a cheap question.
@@ -186,6 +191,7 @@ class LiveKit:
                 identity=one.identity,
                 kind=ParticipantInfo.Kind.Name(one.kind),
                 attributes=dict(one.attributes),
+                joined_at=one.joined_at_ms / 1000,
             )
             for one in answer.participants
         ]
@@ -228,9 +234,26 @@ class LiveKit:
         """
         await self._ask(self._api.room.delete_room(DeleteRoomRequest(room=room)))
 
-    async def _ask(self, question: Coroutine[Any, Any, _T]) -> _T:
+    async def transfer(self, room: str, identity: str, to: str) -> None:
+        """Hand *identity*, a SIP caller who was answered, on to *to* (E.164, ``sip:``, ``tel:``).
+
+        Raises:
+            LiveKitUnavailable: it was not done; ``transfer_failed`` when the carrier would not.
+        """
+        request = TransferSIPParticipantRequest(
+            room_name=room,
+            participant_identity=identity,
+            transfer_to=f"tel:{to}" if to.startswith("+") else to,
+            ringing_timeout=Duration(seconds=int(TRANSFER_S)),
+        )
+        asking = self._api.sip.transfer_sip_participant(request)
+        answer = await self._ask(asking, TRANSFER_S + self._timeout_s)
+        if answer.status == STS_TRANSFER_FAILED:
+            raise LiveKitUnavailable("transfer_failed")
+
+    async def _ask(self, question: Coroutine[Any, Any, _T], timeout_s: float | None = None) -> _T:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s or self._timeout_s):
                 return await question
         except api.ServerError as exc:
             raise LiveKitUnavailable(exc.code) from exc

@@ -21,6 +21,7 @@ from router import findings
 from router.dispatch import LiveKit
 from router.errors import DispatchError, LiveKitUnavailable
 from router.findings import Check, Refusals, Rules, Sought, Trunks
+from router.lastresort.desk import available
 from router.routing import KIND_AGENT, NumberingPlan
 from router.settings import RouterSettings
 
@@ -61,7 +62,7 @@ class Doctor:
         """Run the checks that change nothing; none of them raises."""
         async with httpx.AsyncClient(timeout=TIMEOUT_S) as http:
             reached = await self._livekit()
-            rest = [self._persona_api(http), self._webhook_keys()]
+            rest = [self._persona_api(http), self._webhook_keys(), self._last_resort()]
             if reached.level == "ok":
                 rest += [self._clock(http), self._configuration()]
             found = await asyncio.gather(*rest)
@@ -117,6 +118,12 @@ class Doctor:
 
     async def _webhook_keys(self) -> list[Check]:
         return findings.webhook_keys(await self.refusals(), self.clock())
+
+    async def _last_resort(self) -> list[Check]:
+        settings = self.settings
+        return findings.last_resort(
+            places=settings.last_resort_calls, extra=available(), number=settings.fallback_number
+        )
 
     async def _configuration(self) -> list[Check]:
         try:

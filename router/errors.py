@@ -7,6 +7,9 @@ RouterError
 ├── DispatchError
 │   ├── DispatchRefused   LiveKit did nothing: releasing the claim and trying again is safe
 │   └── DispatchUnknown   LiveKit may have done it: never repeat blindly, look first
+├── ReportRefused       a request of an agent that is not served; answer its ``status`` and ``fix``
+├── ToolRefused         a tool was not run or not done; the reason is a sentence for the model
+├── BadCursor           a list was asked to go on from a place that is none of its own
 ├── LiveKitUnavailable  a question to LiveKit was not answered
 └── StoreUnavailable    the database did not answer
 """
@@ -46,6 +49,31 @@ class PurgeRefused(RouterError):
 
 class TokenRefused(RouterError):
     """A token that proves nothing."""
+
+
+class ReportRefused(RouterError):
+    """A request of an agent that is not served."""
+
+    def __init__(self, reason: str, *, status: int, title: str, fix: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.title = title
+        self.fix = fix
+
+
+class ToolRefused(RouterError):
+    """A tool was not run or not done: ``status`` 404 (no such tool), 409 or 422.
+
+    ``reason`` is a sentence that the model may be told.
+    """
+
+    def __init__(self, reason: str, *, status: int = 422) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class BadCursor(RouterError):
+    """A list was asked to go on from a place that is none of its own."""
 
 
 class DispatchError(RouterError):

@@ -66,6 +66,29 @@ def numbers_of(trunk: SIPInboundTrunkInfo, plan: NumberingPlan) -> dict[str, Pho
     return {raw: number for raw in trunk.numbers if (number := parse(raw, region))}
 
 
+# ---- the last resort ----
+
+
+def last_resort(*, places: int, extra: bool, number: str) -> list[Check]:
+    """Say what a caller gets whom no agent answers."""
+    name = "last resort"
+    if not places:
+        said = "switched off: a caller whom no agent answers is sent back to the carrier"
+        return [Check(name, "ok", said)]
+    if not extra:
+        said = "its extra is missing: a caller whom no agent answers is sent back to the carrier"
+        level: Level = "error" if number else "warning"
+        fix = "pip install 'persona-router[lastresort]', or LAST_RESORT_CALLS=0"
+        return [Check(name, level, said, fix)]
+    if number.startswith("+") and parse(number) is None:
+        said = "FALLBACK_NUMBER is no number that can be dialed"
+        return [Check(name, "error", said, "write it as E.164: +13125550100")]
+    if not number:
+        said = "callers whom no agent answers hear the house recording and a goodbye"
+        return [Check(name, "ok", said)]
+    return [Check(name, "ok", "callers whom no agent answers are handed on to FALLBACK_NUMBER")]
+
+
 # ---- dispatch rules ----
 
 

@@ -13,17 +13,22 @@ from personas.contract import (
     ATTRIBUTE_CALL,
     CallConfig,
     Origin,
+    Report,
     Ring,
+    decode,
     encode,
 )
 from personas.lookup import Found, PersonaLookup
+from personas.model import Persona
 from personas.phone import DialedNumber
 from personas.traces import traceparent
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
-from router.records.claims import Claim, Claims, Held, Settled, SpareClaims, State, Taken
-from router.records.owed import Owed
+from router.records.calls import Dispatched
+from router.records.claims import Claim, Claims, Held, Settled, SpareClaims, Taken
+from router.records.journal import Decided
+from router.records.owed import Owed, Owing
 from router.routing import Answer, Decision, Event, Ignore, InboundCall, Refuse, decide
 from router.trunks import Trunks
 
@@ -31,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 Verdict = Literal["dispatched", "duplicate", "ignored", "refused", "unknown", "held", "failed"]
 
+_DECIDED: Mapping[str, Decided] = {"ignored": "ignore", "refused": "refuse"}
 #: What LiveKit shall deliver again: nothing was dispatched, and it is not known to be under way.
 AGAIN: frozenset[Verdict] = frozenset({"held", "failed"})
 
@@ -54,6 +60,11 @@ class Outcome:
     because: str
     again_in_s: float = 1.0
     trail: Trail | None = None  # None: it was no call to answer
+
+    @property
+    def decided(self) -> Decided:
+        """What the rule said of the caller, whatever came of it then."""
+        return _DECIDED.get(self.verdict, "answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,8 @@ class InboundCalls:
     metrics: Metrics
     clock: Callable[[], float] = time.time
     timer: Callable[[], float] = field(default=time.perf_counter)
+    note_call: Callable[[Dispatched], None] = lambda _call: None
+    report_for: Callable[[str], Report | None] = lambda _call_id: None  # by call id
     tracer: Tracer = field(default=get_tracer("persona-router"))
 
     async def take(self, event: Event) -> Outcome:
@@ -123,13 +136,58 @@ class InboundCalls:
             part.end(started_ns)
 
     async def dispatch_again(self, event: Event, claim: Claim, again: Again) -> Outcome:
-        """Dispatch the next attempt of a call that is claimed already, as *event* shows it now."""
+        """Dispatch the next attempt of a call that is claimed already, as *event* shows it now.
+
+        A caller who has been spoken to hears the persona that spoke to them, not today's.
+        """
         decision = await self._decide(event)
         if not isinstance(decision, Answer):
             return Outcome("ignored", decision.because)
-        found = await self.personas.find(decision.call.dialed)
-        self.metrics.lookups[found.origin.source].inc()
-        return await self._dispatch(decision, found, _Attempt(claim, self.clock(), {}, again))
+        trail = Trail(decision.call.dialed, claim.call_id, claim.attempt)
+        with self.tracer.start_as_current_span(
+            "call.answer_again", record_exception=False, set_status_on_exception=False
+        ) as span:
+            started, started_ns = self.timer(), time.time_ns()
+            found = await self._persona_again(decision.call, claim, again)
+            self.metrics.lookups[found.origin.source].inc()
+            trail.origin = found.origin
+            looked_up, trail.stages["persona"] = self._stage("persona", started)
+            attempt = _Attempt(claim, self.clock(), {}, again)
+            outcome = await self._dispatch(decision, found, attempt)
+            trail.stages["dispatch"] = round((self.timer() - looked_up) * 1000, 1)
+            if span.is_recording():
+                self._show(span, started_ns, outcome.verdict, trail)
+        return replace(outcome, trail=trail)
+
+    async def persona_of(self, event: Event, call_id: str) -> Found | None:
+        """Return who speaks, or spoke, to the caller of *event*; None: it is no call to answer."""
+        decision = await self._decide(event)
+        if not isinstance(decision, Answer):
+            return None
+        return await self._spoke(call_id) or await self.personas.find(decision.call.dialed)
+
+    async def _persona_again(self, call: InboundCall, claim: Claim, again: Again) -> Found:
+        kept = await self._spoke(claim.call_id) if again.resume else None
+        return kept or await self.personas.find(call.dialed)
+
+    async def _spoke(self, call_id: str) -> Found | None:
+        """Return the persona that a call was sent before, as it was then."""
+        try:
+            spoke = await self.claims.spoke(call_id)
+        except StoreUnavailable as exc:
+            log.error("snapshot.not_read", call_id=call_id, reason=exc.reason)
+            return None
+        if spoke is None:
+            return None
+        if spoke.persona is None:
+            log.error("snapshot.missing", call_id=call_id, version=spoke.version)
+            return None
+        origin = Origin(
+            source=spoke.source,
+            version=spoke.version,
+            because="the call goes on with the persona that it began with",
+        )
+        return Found(spoke.persona, origin)
 
     async def _decide(self, event: Event) -> Decision:
         decision = decide(event, self.trunks.plan)
@@ -183,10 +241,15 @@ class InboundCalls:
             origin=explained(found.origin, answer.because),
             ring=Ring(webhook_at=attempt.webhook_at, dispatched_at=self.clock()),
             resume=attempt.again.resume,
+            report=self.report_for(claim.call_id),
         )
+        self.note_call(_noted(call, config, found.persona))
         encoded = encode(found.persona, config, self.personas.house_persona)
+        sent, source = found.persona, config.origin.source
         if encoded.dropped:
             log.warning("call.metadata_cut", call_id=claim.call_id, dropped=encoded.dropped)
+            document, kept = decode(encoded.text)
+            sent, source = Persona.from_document(document), kept.origin.source if kept else source
         attributes = {ATTRIBUTE_ATTEMPT: str(claim.attempt), ATTRIBUTE_CALL: claim.call_id}
         try:
             dispatch_id = await self.dispatcher.dispatch(
@@ -195,7 +258,8 @@ class InboundCalls:
         except DispatchRefused as exc:
             return await self._failed(claim, exc.reason)
         except DispatchUnknown as exc:
-            return await self._unknown(call, claim, exc.reason)
+            owing = Owing(call, claim, "unknown", source, sent)
+            return await self._unknown(owing, exc.reason)
         _, dispatch_ms = self._stage("dispatch", started)
         self.metrics.dispatches["done"].inc()
         log.info(
@@ -209,18 +273,19 @@ class InboundCalls:
             **attempt.stages,
             dispatch_ms=dispatch_ms,
         )
-        told = {
-            "dispatch_id": dispatch_id,
-            "persona_source": found.origin.source,
-            "persona_version": found.origin.version,
-        }
+        owing = Owing(call, claim, "dispatched", source, sent, dispatch_id)
         if claim.spare:
-            self.owed.add(call, claim, "dispatched", **told)
+            self.owed.add(owing)
         else:
             # The agent is on its way all the same. Should LiveKit deliver again after the lease,
             # the election in the room keeps one of the two agents.
             self.claims.dispatched(
-                claim, **told, failed=lambda exc: self._owe(call, claim, "dispatched", exc, told)
+                claim,
+                dispatch_id=dispatch_id,
+                persona_source=source,
+                persona_version=sent.version,
+                persona=sent,
+                failed=lambda exc: self._owe(owing, exc),
             )
         return Outcome("dispatched", config.origin.because)
 
@@ -234,28 +299,22 @@ class InboundCalls:
             log.error("call.not_released", call_id=claim.call_id, reason=exc.reason)
         return Outcome("failed", f"LiveKit did not take the dispatch: {reason}")
 
-    async def _unknown(self, call: InboundCall, claim: Claim, reason: str) -> Outcome:
+    async def _unknown(self, owing: Owing, reason: str) -> Outcome:
+        claim = owing.claim
         self.metrics.dispatches["unknown"].inc()
         log.error("call.dispatch_unknown", call_id=claim.call_id, reason=reason)
         if claim.spare:
-            self.owed.add(call, claim, "unknown")
+            self.owed.add(owing)
         else:
             try:
-                await self.claims.unknown(claim)
+                await self.claims.unknown(claim, persona_source=owing.source, persona=owing.persona)
             except StoreUnavailable as exc:
-                self._owe(call, claim, "unknown", exc, {})
+                self._owe(owing, exc)
         return Outcome("unknown", f"LiveKit may have taken the dispatch: {reason}")
 
-    def _owe(
-        self,
-        call: InboundCall,
-        claim: Claim,
-        state: State,
-        exc: StoreUnavailable,
-        told: Mapping[str, str],
-    ) -> None:
-        log.error("call.not_recorded", call_id=claim.call_id, reason=exc.reason)
-        self.owed.add(call, claim, state, **told)
+    def _owe(self, owing: Owing, exc: StoreUnavailable) -> None:
+        log.error("call.not_recorded", call_id=owing.claim.call_id, reason=exc.reason)
+        self.owed.add(owing)
 
     def _stage(self, stage: str, started: float) -> tuple[float, float]:
         """End a stage; return the time and the stage's milliseconds."""
@@ -282,6 +341,7 @@ def call_config(
     origin: Origin,
     ring: Ring,
     resume: bool = False,
+    report: Report | None = None,
 ) -> CallConfig:
     """Return what the agent is told about *call* beside the persona."""
     number = call.dialed.number
@@ -297,4 +357,25 @@ def call_config(
         attempt=attempt,
         ring=ring,
         resume=resume,
+        report=report,
+    )
+
+
+def _noted(call: InboundCall, config: CallConfig, persona: Persona) -> Dispatched:
+    """Return what the call's record begins with."""
+    return Dispatched(
+        call_id=config.call_id,
+        attempt=config.attempt,
+        room=call.room,
+        room_sid=call.room_sid,
+        sip_call_id=call.sip_call_id,
+        caller=call.caller,
+        dialed_number=config.dialed_number or config.dialed_as,
+        trunk=call.trunk_id,
+        persona_name=persona.persona_name,
+        persona_version=config.origin.version,
+        persona_origin=config.origin.source,
+        persona_because=config.origin.because,
+        language=persona.language,
+        started_at=config.ring.webhook_at,
     )

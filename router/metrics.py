@@ -102,9 +102,23 @@ class Metrics:
         self.recoveries = self._counter(
             "recoveries", "What the watch over the rooms had to do.", "action"
         )
+        self.last_resort = self._counter(
+            "last_resort", "Callers whom the router answered itself, by how that ended.", "how"
+        )
         self.journal = self._counter(
             "journal",
             "Deliveries for the journal: written, dropped, left_out (of a flood).",
+            "outcome",
+        )
+        self.reports = self._counter(
+            "reports", "Agents' reports by outcome: stored, refused, not_stored.", "outcome"
+        )
+        self.report_events = self._counter(
+            "report_events", "Events in stored reports, repeated ones included, by kind.", "kind"
+        )
+        self.tool_runs = self._counter(
+            "tool_runs",
+            "Tools that agents had the router run: done, not_done, refused, failed.",
             "outcome",
         )
         self.breaker = Gauge(

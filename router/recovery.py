@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from personas.contract import ATTRIBUTE_BEAT
+from personas.contract import (
+    ATTRIBUTE_ATTEMPT,
+    ATTRIBUTE_BEAT,
+    ATTRIBUTE_CALL,
+    ATTRIBUTE_ORIGIN,
+    ATTRIBUTE_VERSION,
+)
 from router.routing import KIND_AGENT, KIND_SIP, Participant
 
 ClaimState = Literal["claimed", "released", "dispatched", "unknown", "answered", "ended"]
@@ -38,6 +44,7 @@ class Watched:
     failures: int  # attempts in a row that brought no agent
     lease_until: float  # unix seconds
     updated_at: float  # unix seconds
+    persona_version: str | None = None  # what was sent to its last agent, if that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ class Adopt:
     """A caller whom nobody has claimed: their webhook was lost, or is late."""
 
     caller: Participant
+    because: str = "no webhook has come for a caller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,15 @@ class Redispatch:
     remove: tuple[str, ...] = ()  # identities that must not be there when it comes
     resume: bool = False  # the caller has been spoken to
     fallback: bool = False  # the fallback agent, not ours
+
+
+@dataclass(frozen=True, slots=True)
+class Ourselves:
+    """Answer the caller without an agent: the last resort."""
+
+    call: Watched
+    caller: Participant
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +120,15 @@ class EndRoom:
     because: str
 
 
-Action: TypeAlias = Well | Wait | Confirm | Adopt | Redispatch | GiveUp | EndRoom
+Action: TypeAlias = Well | Wait | Confirm | Adopt | Redispatch | Ourselves | GiveUp | EndRoom
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What there is beside our agent."""
+
+    fallback_agent: bool = False
+    last_resort: bool = False  # the router can answer a call itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +176,7 @@ def look_at(
     return replace(look, seen=seen)
 
 
-def assess(look: Look, claim: Watched | None, limits: Limits, *, has_fallback: bool) -> Action:
+def assess(look: Look, claim: Watched | None, limits: Limits, means: Means) -> Action:
     """Say what the room needs."""
     caller = look.caller
     if caller is None:
@@ -160,7 +185,24 @@ def assess(look: Look, claim: Watched | None, limits: Limits, *, has_fallback: b
         return _unclaimed(look, caller, limits)
     if look.agents:
         return _with_agents(look, caller, claim, limits)
-    return _without_agent(look, caller, claim, limits, has_fallback=has_fallback)
+    return _without_agent(look, caller, claim, limits, means)
+
+
+def mismatched(look: Look, claim: Watched) -> tuple[str, ...]:
+    """Name the agents, by identity, that speak as the house persona though they were sent another.
+
+    The agent decides so, when what reached it is not what was sent, or not for this caller.
+    """
+    if claim.persona_version is None or claim.state not in {"dispatched", "answered"}:
+        return ()
+    sent = {ATTRIBUTE_CALL: claim.call_id, ATTRIBUTE_ATTEMPT: str(claim.attempt)}
+    return tuple(
+        agent.identity
+        for agent in look.agents
+        if sent.items() <= agent.attributes.items()
+        and agent.attributes.get(ATTRIBUTE_ORIGIN) == "house"
+        and agent.attributes.get(ATTRIBUTE_VERSION) != claim.persona_version
+    )
 
 
 def _unclaimed(look: Look, caller: Participant, limits: Limits) -> Action:
@@ -193,7 +235,7 @@ def _with_agents(look: Look, caller: Participant, claim: Watched, limits: Limits
 
 
 def _without_agent(
-    look: Look, caller: Participant, claim: Watched, limits: Limits, *, has_fallback: bool
+    look: Look, caller: Participant, claim: Watched, limits: Limits, means: Means
 ) -> Action:
     if claim.state == "answered":
         since = look.at if look.seen.no_agent_since is None else look.seen.no_agent_since
@@ -202,20 +244,25 @@ def _without_agent(
         return Redispatch(claim, caller, "the agent has left the caller", resume=True)
     if claim.state == "claimed" and claim.lease_until > look.now:
         return Wait()
-    return _not_come(look, caller, claim, limits, has_fallback=has_fallback)
+    return _not_come(look, caller, claim, limits, means)
 
 
 def _not_come(
-    look: Look, caller: Participant, claim: Watched, limits: Limits, *, has_fallback: bool
+    look: Look, caller: Participant, claim: Watched, limits: Limits, means: Means
 ) -> Action:
-    patience = limits.answer_timeout_s * (1 + claim.failures / 2)  # backing off
-    if claim.state in {"dispatched", "unknown"} and look.now - claim.updated_at < patience:
+    # Backing off: what LiveKit refused is tried again at once, and then less and less often too.
+    waits = claim.failures / 2 + (claim.state != "released")
+    if look.now - claim.updated_at < limits.answer_timeout_s * waits and claim.state != "claimed":
         return Wait()
+    resume = caller.attributes.get("sip.callStatus") == "active"  # they have been spoken to
     if claim.failures + 1 < limits.attempts:
-        return Redispatch(claim, caller, "no agent has come")
+        return Redispatch(claim, caller, "no agent has come", resume=resume)
     because = "no agent has come, time after time"
-    if has_fallback and claim.failures + 1 == limits.attempts:
-        return Redispatch(claim, caller, because, fallback=True)
+    further = claim.failures + 1 - limits.attempts  # what was tried after our own agent
+    if means.fallback_agent and further == 0:
+        return Redispatch(claim, caller, because, resume=resume, fallback=True)
+    if means.last_resort and further == int(means.fallback_agent):
+        return Ourselves(claim, caller, because)
     return GiveUp(claim, caller, because)
 
 

@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from personas.contract import Report
 from personas.lookup import PersonaLookup, build_lookup
+from personas.reports import MAX_REPORT_BYTES
 from personas.sources.shared import LOCK_S, SharedPersonas
+from personas.tokens import call_token
 from router.bodies import BODY_S, Bodies
+from router.bookkeeping import Bookkeeping
 from router.checkups import Checkups
 from router.db import Store
 from router.dispatch import LiveKit
@@ -18,8 +22,10 @@ from router.doctor import Doctor, refusals_of
 from router.events import MAX_BODY_BYTES
 from router.findings import Refusals
 from router.inbound import InboundCalls
+from router.lastresort.desk import LastResort, available
 from router.metrics import Metrics
 from router.overload import Gate
+from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Journal
 from router.records.leases import Lease
@@ -28,6 +34,7 @@ from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
 from router.tokens import Keys
+from router.tool_runs import EmptyToolbox, Toolbox
 from router.trunks import Trunks
 from router.watch import Watch
 
@@ -51,6 +58,10 @@ class Services:
     bodies: Bodies
     gate: Gate
     checkups: Checkups
+    calls: Calls
+    bookkeeping: Bookkeeping
+    report_bodies: Bodies
+    toolbox: Toolbox
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -88,6 +99,7 @@ async def open_services(
                     clock=clock,
                     new_id=_new_id,
                 )
+                calls = Calls(store, clock=clock)
                 inbound = InboundCalls(
                     trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
                     claims=claims,
@@ -97,6 +109,15 @@ async def open_services(
                     dispatcher=livekit,
                     metrics=metrics,
                     clock=clock,
+                    note_call=calls.dispatched,
+                    report_for=report_for(settings, clock),
+                )
+                journal = Journal(
+                    store,
+                    max_rows=settings.journal_max_rows,
+                    days=settings.journal_days,
+                    clock=clock,
+                    count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
                 )
                 watch = Watch(
                     livekit=livekit,
@@ -106,6 +127,8 @@ async def open_services(
                     metrics=metrics,
                     limits=Limits(answer_timeout_s=settings.answer_timeout_s),
                     fallback_agent=settings.fallback_agent or None,
+                    last_resort=_last_resort(settings, livekit, claims, metrics),
+                    note=journal.note,
                     clock=clock,
                 )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
@@ -119,22 +142,38 @@ async def open_services(
                     lookup=lookup,
                     inbound=inbound,
                     watch=watch,
-                    journal=Journal(
-                        store,
-                        max_rows=settings.journal_max_rows,
-                        days=settings.journal_days,
-                        clock=clock,
-                        count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
-                    ),
+                    journal=journal,
                     bodies=Bodies(MAX_BODY_BYTES, body_s),
                     gate=gate,
                     checkups=_checkups(settings, livekit, lookup, metrics),
+                    calls=calls,
+                    bookkeeping=Bookkeeping(
+                        calls=calls, livekit=livekit, days=settings.records_days
+                    ),
+                    report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
+                    toolbox=EmptyToolbox(),
                     clock=clock,
                 )
         finally:
             await lookup.aclose()
     finally:
         await store.aclose()
+
+
+def _last_resort(
+    settings: RouterSettings, livekit: LiveKit, claims: Claims, metrics: Metrics
+) -> LastResort | None:
+    """Return what answers a caller whom no agent answers; None: it is not to be had."""
+    if not settings.last_resort_calls or not available():
+        return None
+    return LastResort(
+        livekit=livekit,
+        claims=claims,
+        metrics=metrics,
+        most=settings.last_resort_calls,
+        number=settings.fallback_number,
+        folder=settings.house_recordings,
+    )
 
 
 def _checkups(
@@ -151,6 +190,16 @@ def _checkups(
         refusals=refusals,
     )
     return Checkups(doctor.look)
+
+
+def report_for(
+    settings: RouterSettings, clock: Callable[[], float]
+) -> Callable[[str], Report | None]:
+    """Return what tells the agent of a call where to report to, if *settings* say where."""
+    url, secret = settings.report_url(), settings.livekit_api_secret.get_secret_value()
+    if url is None:
+        return lambda _call_id: None
+    return lambda call_id: Report(url=url, token=call_token(call_id, secret, clock()))
 
 
 def _new_id() -> str:

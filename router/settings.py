@@ -133,6 +133,21 @@ class RouterSettings(Environment):
         le=60,
         description="how long an agent may take to join before another is sent",
     )
+    fallback_number: str = Field(
+        default="",
+        pattern=r"^(|\+[1-9]\d{5,14}|sips?:[^\s@]+@\S+|tel:\+\d+)$",
+        description="where callers go whom no agent answers: E.164, `sip:` or `tel:`",
+    )
+    last_resort_calls: int = Field(
+        default=4,
+        ge=0,
+        le=100,
+        description="callers whom the router answers itself at the same time; 0: none",
+    )
+    house_recordings: Path | None = Field(
+        default=None,
+        description="folder of `<language>.wav` for them, and `<language>-goodbye.wav`",
+    )
     dispatch_timeout_s: float = Field(
         default=3.0, gt=0, le=5, description="the longest that LiveKit may take for one request"
     )
@@ -155,6 +170,14 @@ class RouterSettings(Environment):
     )
     journal_days: float = Field(
         default=7.0, gt=0, description="how long a delivery is kept in the journal, in days"
+    )
+    records_days: float = Field(
+        default=90.0, gt=0, description="how long a call's record is kept, in days"
+    )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(|https?://\S+)$",
+        description="where agents reach the router; default: HOST and PORT, if HOST is one address",
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 for any")
@@ -235,6 +258,14 @@ class RouterSettings(Environment):
     def number_by_trunk(self) -> dict[str, str]:
         """Return the number of each trunk that was given one."""
         return _pairs(self.trunk_numbers)
+
+    def report_url(self) -> str | None:
+        """Return where agents report to; None where that is not known."""
+        base = self.public_url.rstrip("/")
+        if not base and self.port and self.host not in {"", "0.0.0.0", "::"}:  # noqa: S104
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            base = f"http://{host}:{self.port}"
+        return f"{base}/api/reports" if base else None
 
     def store_url(self) -> str:
         """Return the database's address in the form in which the operator gave it."""

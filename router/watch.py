@@ -2,8 +2,9 @@
 
 One replica sweeps at a time, under a lease. It compares LiveKit's rooms with the claims: finds
 callers whose webhook never came, confirms agents, sends another where none has come or one has
-died, ends the ringing where none will come, and closes rooms that only an agent is in. It holds no
-rules of its own: they are in ``recovery``.
+died, answers a caller itself or ends the ringing where none will come, and closes rooms that only
+an agent is in. It holds no rules of its own: they are in ``recovery``. What it does is in the
+journal beside the deliveries, and a span in the call's trace.
 """
 
 import asyncio
@@ -11,15 +12,19 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
+from opentelemetry.trace import Span, Tracer, get_tracer
 
 from router.errors import LiveKitUnavailable, StoreUnavailable
-from router.inbound import Again, InboundCalls
+from router.inbound import Again, InboundCalls, Outcome
+from router.lastresort.desk import BECAUSE, LastResort, Stranded
 from router.metrics import Metrics
 from router.records.claims import Claims
+from router.records.journal import WATCH, Delivered
 from router.records.leases import Lease
 from router.recovery import (
     Adopt,
@@ -27,6 +32,9 @@ from router.recovery import (
     EndRoom,
     GiveUp,
     Limits,
+    Look,
+    Means,
+    Ourselves,
     Redispatch,
     Seen,
     Wait,
@@ -34,6 +42,7 @@ from router.recovery import (
     Well,
     assess,
     look_at,
+    mismatched,
 )
 from router.routing import Event, Participant
 
@@ -80,6 +89,8 @@ class _Room:
     seen: Seen | None = None
     look_at: float = 0.0  # monotonic
     busy: bool = False
+    mended: bool = False
+    mismatched: set[str] = field(default_factory=set)  # agents of which that was told
 
 
 @dataclass(kw_only=True, slots=True)
@@ -93,6 +104,9 @@ class Watch:
     metrics: Metrics
     limits: Limits
     fallback_agent: str | None = None
+    last_resort: LastResort | None = None
+    note: Callable[[Delivered], None] = lambda _done: None
+    tracer: Tracer = field(default_factory=lambda: get_tracer("persona-router"))
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     _rooms: dict[str, _Room] = field(default_factory=dict)
@@ -161,8 +175,10 @@ class Watch:
         at = self.monotonic()
         look = look_at(participants, room.seen, at=at, now=self.clock())
         room.seen = look.seen
-        has_fallback = self.fallback_agent is not None
-        action = assess(look, call, self.limits, has_fallback=has_fallback)
+        means = Means(self.fallback_agent is not None, self.last_resort is not None)
+        action = assess(look, call, self.limits, means)
+        if call is not None:
+            self._compare(room, look, call)
         match action:
             case Wait():
                 room.look_at = at
@@ -175,6 +191,8 @@ class Watch:
                 await self.claims.answered(call)
                 self.metrics.recoveries["confirmed"].inc()
                 log.info("call.answered", call_id=call.call_id, attempt=call.attempt)
+                if room.mended:  # LiveKit may not have told us of this agent either
+                    self._journal(room, "confirmed", look.agents[0], "the agent is there", call)
             case _:
                 self._mend(room, self._act(room, action))
 
@@ -191,21 +209,31 @@ class Watch:
             finally:
                 room.busy = False
 
-        room.busy = True
+        room.busy = room.mended = True
         task = asyncio.create_task(mend())
         self.mending.add(task)
         task.add_done_callback(self.mending.discard)
 
-    async def _act(self, room: _Room, action: Adopt | Redispatch | GiveUp | EndRoom) -> None:
+    def _compare(self, room: _Room, look: Look, call: Watched) -> None:
+        for identity in mismatched(look, call):
+            if identity not in room.mismatched:
+                room.mismatched.add(identity)
+                because = "the agent found that its persona is not the one for this caller"
+                self._alert("mismatched", because, call)
+
+    async def _act(
+        self, room: _Room, action: Adopt | Redispatch | Ourselves | GiveUp | EndRoom
+    ) -> None:
         match action:
-            case Adopt(caller=caller):
-                self._alert("adopted", "no webhook has come for a caller", None)
-                outcome = await self.inbound.take(_joined(room, caller))
-                log.warning("call.adopted", verdict=outcome.verdict, because=outcome.because)
+            case Adopt():
+                await self._adopt(room, action)
             case Redispatch():
                 await self._again(room, action)
+            case Ourselves():
+                await self._answer(room, action)
             case GiveUp(call=call, caller=caller, because=because):
                 self._alert("given_up", because, call)
+                self._journal(room, "given_up", caller, because, call)
                 await self.livekit.remove(room.name, caller.identity)
                 await self.claims.ended([call], because)
             case EndRoom(call=call, because=because):
@@ -214,18 +242,45 @@ class Watch:
                 await self.livekit.end(room.name)
                 await self.claims.ended([call], because)
 
+    async def _adopt(self, room: _Room, action: Adopt) -> None:
+        self._alert("adopted", action.because, None)
+        at = self.clock()
+        with self._span("adopted", action.because):
+            outcome = await self.inbound.take(_joined(room, action.caller))
+        log.warning("call.adopted", verdict=outcome.verdict, because=outcome.because)
+        self._journal_outcome(room, "adopted", action, outcome, at)
+
     async def _again(self, room: _Room, action: Redispatch) -> None:
-        call = action.call
-        failures = 0 if action.resume else call.failures + 1
+        call, name = action.call, "resumed" if action.resume else "dispatched_again"
+        failures = 0 if call.state == "answered" else call.failures + 1
+        at = self.clock()
         claim = await self.claims.next_attempt(call, failures=failures)
         if claim is None:
             return  # somebody else has seen it too
-        self._alert("resumed" if action.resume else "dispatched_again", action.because, call)
-        await self._clear(room, action.remove)
-        if room.seen is not None:  # what was seen of the last agent says nothing about the next
-            room.seen = Seen(first_at=room.seen.first_at)
-        again = Again(self.fallback_agent if action.fallback else None, action.resume)
-        await self.inbound.dispatch_again(_joined(room, action.caller), claim, again)
+        self._alert(name, action.because, call)
+        with self._span(name, action.because, call):
+            await self._clear(room, action.remove)
+            if room.seen is not None:  # what was seen of the last agent says nothing about the next
+                room.seen = Seen(first_at=room.seen.first_at)
+            again = Again(self.fallback_agent if action.fallback else None, action.resume)
+            outcome = await self.inbound.dispatch_again(_joined(room, action.caller), claim, again)
+        self._journal_outcome(room, name, action, outcome, at)
+
+    async def _answer(self, room: _Room, action: Ourselves) -> None:
+        """Answer the caller ourselves; this may take a minute, and keeps only this room waiting."""
+        call, caller = action.call, action.caller
+        claim = await self.claims.next_attempt(call, failures=call.failures + 1)
+        if claim is None or self.last_resort is None:
+            return  # somebody else has seen it too
+        self._alert("last_resort", action.because, call)
+        with self._span("last_resort", action.because, call) as span:
+            found = await self.inbound.persona_of(_joined(room, caller), call.call_id)
+            language = found.persona.language if found else None
+            stranded = Stranded(call, claim, caller.identity, language)
+            how = await self.last_resort.answer(stranded)
+            span.set_attribute("watch.how", how)
+        told = replace(call, attempt=claim.attempt)
+        self._journal(room, "last_resort", caller, f"{action.because}; {BECAUSE[how]}", told)
 
     async def _clear(self, room: _Room, zombies: Sequence[str]) -> None:
         """Take away what an earlier attempt left; failing at it must not keep the next away."""
@@ -245,6 +300,42 @@ class Watch:
             call_id=call.call_id if call else None,
             attempt=call.attempt if call else None,
         )
+
+    def _span(
+        self, action: str, because: str, call: Watched | None = None
+    ) -> AbstractContextManager[Span]:
+        """Begin a span around what is done for a call: no number, no room, no name."""
+        attributes = {"watch.action": action, "watch.because": because}
+        if call is not None:
+            attributes |= {"call.id": call.call_id}
+        return self.tracer.start_as_current_span(
+            "watch.mend", attributes=attributes, set_status_on_exception=False
+        )
+
+    def _journal(
+        self, room: _Room, action: str, who: Participant, because: str, call: Watched
+    ) -> None:
+        """Write down what was done, or seen, of a call."""
+        event = replace(_joined(room, who), name=f"{WATCH}{action}")
+        done = Delivered(self.clock(), 0, action, because, event=event)
+        self.note(done._replace(call_id=call.call_id, attempt=call.attempt))
+
+    def _journal_outcome(
+        self, room: _Room, action: str, sent: Adopt | Redispatch, outcome: Outcome, at: float
+    ) -> None:
+        """Write down that an agent was sent, or was to be."""
+        event = replace(_joined(room, sent.caller), name=f"{WATCH}{action}")
+        because = f"{sent.because}; {outcome.because}"
+        done = Delivered(at, 0, outcome.verdict, because, outcome.decided, event)
+        if trail := outcome.trail:
+            done = done._replace(
+                dialed=trail.dialed,
+                call_id=trail.call_id,
+                attempt=trail.attempt,
+                origin=trail.origin,
+                stages=trail.stages,
+            )
+        self.note(done)
 
 
 def _joined(room: _Room, caller: Participant) -> Event:

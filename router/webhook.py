@@ -1,7 +1,6 @@
 """`POST /livekit-webhook`: one delivery, and the one table that maps outcomes to statuses."""
 
 import time
-from collections.abc import Mapping
 from typing import cast
 
 import structlog
@@ -11,7 +10,7 @@ from router.answers import BY_STATUS, DONE, ONLY_POST, Answered, again
 from router.errors import DeliveryRefused
 from router.events import verify
 from router.inbound import AGAIN, Outcome
-from router.records.journal import Decided, Delivered
+from router.records.journal import Delivered
 from router.routing import Event
 from router.services import Services, State
 
@@ -66,6 +65,8 @@ class WebhookEndpoint:
         finally:
             gate.leave(time.perf_counter() - began)
         metrics.deliveries[outcome.verdict].inc()
+        if event.name == "room_finished":
+            services.calls.room_finished(event.room_sid)
         repeated = outcome.verdict in AGAIN
         services.journal.note(
             _delivered(event, outcome, 503 if repeated else 200, received_at, verify_ms)
@@ -73,14 +74,11 @@ class WebhookEndpoint:
         return again(outcome.again_in_s) if repeated else DONE
 
 
-DECIDED: Mapping[str, Decided] = {"ignored": "ignore", "refused": "refuse"}
-
-
 def _delivered(
     event: Event, outcome: Outcome, status: int, received_at: float, verify_ms: float
 ) -> Delivered:
     trail, because = outcome.trail, outcome.because
-    decided = DECIDED.get(outcome.verdict, "answer")
+    decided = outcome.decided
     if trail is None:
         stages = {"verify": verify_ms}
         return Delivered(

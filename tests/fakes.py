@@ -64,6 +64,7 @@ class FakeTrunkDirectory:
 
 
 Answer: TypeAlias = tuple[int, bytes]
+MAX_FIELD_BYTES = 256 * 1024  # the name of a room stands in the token of a dispatch
 
 
 class FakeLiveKit:
@@ -105,7 +106,7 @@ class FakeLiveKit:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, max_field_size=MAX_FIELD_BYTES)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()

@@ -1,10 +1,12 @@
 """A language model without a model: short, the same every time, and in the persona's name.
 
-It answers who it is from its instructions, repeats what it heard otherwise, and says the closing
-message when the caller says goodbye. It stands behind LiveKit's own interface.
+It answers who it is from its instructions, repeats what it heard otherwise, and ends the call, or
+says the closing message, when the caller says goodbye. What a tool answered, it says as it is. It
+stands behind LiveKit's own interface.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -13,6 +15,8 @@ from livekit.agents import llm
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions
 from livekit.agents.types import NotGivenOr as Maybe
 from livekit.agents.utils import shortuuid
+
+from agent.speech.gestures import use_for
 
 MAX_HEARD_CHARS: Final = 120
 
@@ -96,11 +100,18 @@ def reply_to(
     folded = words.casefold()
     if not words:
         return phrases.greeting.format(name=name)
-    if any(re.search(rf"(?<!\w){re.escape(bye)}(?!\w)", folded) for bye in phrases.says_bye):
+    if says_goodbye(words, language):
         return closing_message or phrases.goodbye
     if any(question in folded for question in phrases.asks_who):
         return _introduction(name, personality, phrases)
     return phrases.answer.format(name=name, heard=words)
+
+
+def says_goodbye(heard: str, language: str) -> bool:
+    """Whether these words end a conversation. Pure."""
+    folded = heard.casefold()
+    phrases = PHRASES.get(language, PHRASES["en"])
+    return any(re.search(rf"(?<!\w){re.escape(bye)}(?!\w)", folded) for bye in phrases.says_bye)
 
 
 def _introduction(name: str, personality: str | None, phrases: Phrases) -> str:
@@ -155,6 +166,16 @@ class ScriptedLLM(llm.LLM[str]):
         )
 
 
+def _answers(items: Sequence[llm.ChatItem]) -> list[str]:
+    """Give what tools answered since anybody said anything."""
+    answers: list[str] = []
+    for item in reversed(items):
+        if not isinstance(item, llm.FunctionCallOutput):
+            break
+        answers.insert(0, item.output)
+    return answers
+
+
 class _ScriptedStream(llm.LLMStream):
     async def _run(self) -> None:
         script = self._llm
@@ -164,14 +185,30 @@ class _ScriptedStream(llm.LLMStream):
         for message in self._chat_ctx.messages():
             if message.role == "user":
                 heard = message.text_content or ""
-        reply = reply_to(
-            heard,
-            persona_name=script.persona_name,
-            personality=script.personality,
-            closing_message=script.closing_message,
-            language=script.language,
-        )
         chunk_id = shortuuid("scripted_")
+        answers = _answers(self._chat_ctx.items)
+        if answers:
+            reply = " ".join(answers)
+        elif use := use_for(
+            heard,
+            language=script.language,
+            leaving=says_goodbye(heard, script.language),
+            offered={tool.id for tool in self._tools},
+        ):
+            call = llm.FunctionToolCall(
+                name=use.name, arguments=use.arguments, call_id=shortuuid("use_")
+            )
+            delta = llm.ChoiceDelta(role="assistant", tool_calls=[call])
+            self._event_ch.send_nowait(llm.ChatChunk(id=chunk_id, delta=delta))
+            return
+        else:
+            reply = reply_to(
+                heard,
+                persona_name=script.persona_name,
+                personality=script.personality,
+                closing_message=script.closing_message,
+                language=script.language,
+            )
         for word in re.findall(r"\S+\s*", reply):
             delta = llm.ChoiceDelta(role="assistant", content=word)
             self._event_ch.send_nowait(llm.ChatChunk(id=chunk_id, delta=delta))

@@ -23,7 +23,7 @@ compile() {
 cd "$here/../.."
 compile dev pyproject.toml --extra agent --extra postgres --extra redis --group dev
 # the same versions as in dev.txt, which is what the tests ran with
-compile router pyproject.toml --extra postgres --extra redis --constraint "$here/dev.txt"
+compile router pyproject.toml --extra lastresort --extra postgres --extra redis --constraint "$here/dev.txt"
 compile agent pyproject.toml --extra agent --constraint "$here/dev.txt"
 printf 'hatchling\neditables\n' >"$work/build.in"
 compile build "$work/build.in" --constraint "$here/dev.txt"

@@ -155,6 +155,9 @@ def _print_trace(found: dict[str, Any]) -> None:
         print(f"{at}  {took}  {stage['name']:<16}{stage['note']}".rstrip())
     if found["slowest"]:
         print(f"slowest   {found['slowest']}")
+    for one in found["watch"]:
+        since = f"{one['at'] - started:.1f} s" if started else "unknown"
+        print(f"watch     {since}: {one['action']}, attempt {one['attempt']}: {one['because']}")
 
 
 def register(app: typer.Typer) -> None:

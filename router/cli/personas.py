@@ -203,8 +203,15 @@ def _contract() -> None:
 
 
 @contract_app.command("schema")
-def contract_schema() -> None:
+def contract_schema(
+    reports: Annotated[
+        bool, typer.Option("--reports", help="Of what the agent reports instead.")
+    ] = False,
+) -> None:
     """Print the JSON Schema of the job metadata that the router sends."""
-    from personas.contract import json_schema
+    if reports:
+        from personas.reports import json_schema
+    else:
+        from personas.contract import json_schema
 
     print(json.dumps(json_schema(), indent=2))

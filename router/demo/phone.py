@@ -1,7 +1,7 @@
 """A caller without a SIP gateway: LiveKit sees what the gateway would show it.
 
 The phone joins a room as a participant of kind SIP with the gateway's attributes, sends audio,
-turns ``sip.callStatus`` to ``active`` when it has an agent's track, and measures. ``livekit.rtc``
+turns ``sip.callStatus`` to ``active`` when it has somebody's track, and measures. ``livekit.rtc``
 comes with the extra ``agent`` and is imported only when a phone dials.
 """
 
@@ -112,6 +112,11 @@ class Phone:
         )
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """Identities of everybody else who is in the room now."""
+        return tuple(self._connection.remote_participants) if self._connection else ()
+
+    @property
     def agent_attributes(self) -> dict[str, str]:
         """The attributes of the agent that is in the room now; empty when there is none."""
         if self._connection is None:
@@ -152,6 +157,12 @@ class Phone:
     async def say(self, text: str) -> None:
         """Send *text* as the caller's words (LiveKit's text input)."""
         await self._request(self._room_now().local_participant.send_text(text, topic=TOPIC_CHAT))
+
+    async def press(self, key: str) -> None:
+        """Press one key of the keypad (DTMF)."""
+        codes = {**{str(digit): digit for digit in range(10)}, "*": 10, "#": 11}
+        me = self._room_now().local_participant
+        await self._request(me.publish_dtmf(code=codes[key], digit=key))
 
     async def set_call_status(self, status: str) -> None:
         """Set ``sip.callStatus``, as the gateway does when a call's state changes."""
@@ -232,7 +243,9 @@ class Phone:
         participant: "rtc.RemoteParticipant",
     ) -> None:
         rtc = self._module()
-        if track.kind != rtc.TrackKind.KIND_AUDIO or not _is_agent(participant):
+        # As at the gateway, whoever is no caller answers: an agent, or a router as last resort.
+        caller = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP
+        if track.kind != rtc.TrackKind.KIND_AUDIO or caller:
             return
         self._note(track_subscribed_at=time.time())
         if not self._outbound and self._times.active_at is None:

@@ -7,7 +7,7 @@ the agent of the higher attempt stays. Looking at LiveKit's list of dispatches f
 claim: two routers can look before either has acted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -15,8 +15,11 @@ import sqlalchemy as sa
 from cachetools import LRUCache
 from sqlalchemy.dialects import postgresql, sqlite
 
+from personas.contract import Source
+from personas.model import Persona
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
+from router.records.snapshots import Snapshots, read, snapshots
 from router.recovery import Watched
 
 State = Literal["claimed", "released", "dispatched", "unknown", "answered", "ended"]
@@ -65,7 +68,14 @@ _SETTLE = (
         claims.c.call_id == sa.bindparam("of_call"),
         claims.c.attempt == sa.bindparam("of_attempt"),
     )
-    .values({name: sa.bindparam(name) for name in _SETTLED})
+    .values(
+        {name: sa.bindparam(name) for name in _SETTLED}
+        # What spoke last is known as long as the call is: an attempt that failed spoke not at all.
+        | {
+            name: sa.func.coalesce(sa.bindparam(name, type_=sa.String), claims.c[name])
+            for name in ("persona_source", "persona_version")
+        }
+    )
 )
 
 
@@ -87,6 +97,15 @@ class Claim:
     call_id: str
     attempt: int  # from 1
     spare: bool = False  # the database knows nothing of it
+
+
+@dataclass(frozen=True, slots=True)
+class Spoke:
+    """The persona that was sent to a call's agent last; its snapshot may be gone."""
+
+    source: Source
+    version: str
+    persona: Persona | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +197,7 @@ class Claims:
         self._lease_s = lease_s
         self._clock = clock
         self._new_id = new_id
+        self._snapshots = Snapshots(store, clock=clock)
         dialect = sqlite if store.is_sqlite else postgresql
         insert = dialect.insert(claims).on_conflict_do_nothing()
         self._insert = insert.returning(claims.c.call_id)
@@ -250,6 +270,7 @@ class Claims:
         persona_source: str,
         persona_version: str,
         failed: Callable[[StoreUnavailable], None],
+        persona: Persona | None = None,
     ) -> None:
         """Have it written down that LiveKit accepted the dispatch; *failed* is told if not.
 
@@ -258,6 +279,8 @@ class Claims:
         told to come again. If the router dies before, it is as if it had died before LiveKit's
         answer: whoever takes the call over sends a higher attempt, and the election in the room
         keeps one agent.
+
+        *persona* is kept for as long as the call may have to go on with it.
         """
         row = self._settled(
             claim,
@@ -266,15 +289,50 @@ class Claims:
             persona_source=persona_source,
             persona_version=persona_version,
         )
-        self._store.write_soon(lambda connection: connection.execute(_SETTLE, row), failed)
+        if persona is None or not self._snapshots.due(persona.version):
+            self._store.write_soon(lambda connection: connection.execute(_SETTLE, row), failed)
+            return
 
-    async def unknown(self, claim: Claim) -> None:
+        def settle(connection: sa.Connection) -> None:
+            connection.execute(_SETTLE, row)
+            self._snapshots.write(connection, persona)
+
+        def not_settled(error: StoreUnavailable) -> None:
+            self._snapshots.failed(persona.version)
+            failed(error)
+
+        self._store.write_soon(settle, not_settled)
+
+    async def unknown(self, claim: Claim, *, persona_source: str, persona: Persona) -> None:
         """Write down that LiveKit may have accepted it; raises StoreUnavailable."""
-        await self._settle(self._settled(claim, state="unknown"))
+        row = self._settled(
+            claim, state="unknown", persona_source=persona_source, persona_version=persona.version
+        )
+
+        def settle(connection: sa.Connection) -> None:
+            connection.execute(_SETTLE, row)
+            self._snapshots.write(connection, persona)
+
+        await self._store.write(settle)
 
     async def release(self, claim: Claim) -> None:
         """Give the call back: nothing was dispatched, and whoever comes next may try at once."""
-        await self._settle(self._settled(claim, state="released"))
+        row = self._settled(claim, state="released")
+        await self._store.write(lambda connection: connection.execute(_SETTLE, row))
+
+    async def spoke(self, call_id: str) -> Spoke | None:
+        """Return who was sent to a call last; None: that is not known.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        kept = claims.outerjoin(snapshots, claims.c.persona_version == snapshots.c.version)
+        columns = (claims.c.persona_source, claims.c.persona_version, snapshots.c.document)
+        select = sa.select(*columns).select_from(kept).where(claims.c.call_id == call_id)
+        found = await self._store.read(lambda connection: connection.execute(select).first())
+        if found is None or found.persona_version is None:
+            return None
+        return Spoke(found.persona_source, found.persona_version, read(found.document))
 
     # ---- what the watch does ----
 
@@ -303,6 +361,21 @@ class Claims:
         taken = await self._store.write(lambda c: c.execute(update).rowcount)
         return Claim(call.call_id, call.attempt + 1) if taken else None
 
+    async def renew(self, claim: Claim) -> bool:
+        """Hold *claim* for another lease; False: somebody else has the call, or it has ended.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        now = self._clock()
+        same = (claims.c.call_id == claim.call_id) & (claims.c.attempt == claim.attempt)
+        update = (
+            sa.update(claims)
+            .where(same, claims.c.state == "claimed")
+            .values(lease_until=now + self._lease_s, updated_at=now)
+        )
+        return bool(await self._store.write(lambda c: c.execute(update).rowcount))
+
     async def answered(self, call: Watched) -> None:
         """Write down that the agent is with the caller; raises StoreUnavailable."""
         update = self._of(call).values(state="answered", failures=0, updated_at=self._clock())
@@ -317,15 +390,17 @@ class Claims:
     async def forget(self) -> int:
         """Delete the claims of calls that ended long ago; raises StoreUnavailable."""
         old = (claims.c.state == "ended") & (claims.c.updated_at < self._clock() - KEPT_S)
-        return await self._store.write(lambda c: c.execute(sa.delete(claims).where(old)).rowcount)
+
+        def forget(connection: sa.Connection) -> int:
+            self._snapshots.forget(connection)
+            return connection.execute(sa.delete(claims).where(old)).rowcount
+
+        return await self._store.write(forget)
 
     @staticmethod
     def _of(call: Watched) -> sa.Update:
         same = (claims.c.call_id == call.call_id) & (claims.c.attempt == call.attempt)
         return sa.update(claims).where(same, claims.c.state != "ended")
-
-    async def _settle(self, row: Mapping[str, Any]) -> None:
-        await self._store.write(lambda connection: connection.execute(_SETTLE, row))
 
     def _settled(self, claim: Claim, *, state: State, **values: str) -> dict[str, Any]:
         row = dict.fromkeys(_SETTLED) | values

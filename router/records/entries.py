@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from router.db import Store
-from router.records.journal import Decided, journal
+from router.records.journal import WATCH, Decided, journal
 from router.routing import Event, Participant
 
 
@@ -34,6 +34,11 @@ class Entry:
     again: "Again | None" = field(repr=False)  # None: no call to answer
 
     @property
+    def by_watch(self) -> bool:
+        """Whether no delivery told it: the watch over the rooms saw or did it."""
+        return (self.event or "").startswith(WATCH)
+
+    @property
     def participant(self) -> Mapping[str, Any]:
         """The party that it is about, as far as that may be shown."""
         party: Mapping[str, Any] = self.body.get("participant") or {}
@@ -43,7 +48,7 @@ class Entry:
         """Return the event, as far as it may be shown."""
         return Event(
             event_id=self.event_id or "",
-            name=self.event or "",
+            name="participant_joined" if self.by_watch else self.event or "",
             created_at=float(self.body.get("created_at", 0.0)),
             room="",
             room_sid=self.room_sid or "",

@@ -26,6 +26,8 @@ from personas.contract import (
     ATTRIBUTE_ATTEMPT,
     ATTRIBUTE_CALL,
     ATTRIBUTE_FIRST_WORD,
+    ATTRIBUTE_ORIGIN,
+    ATTRIBUTE_VERSION,
     Origin,
 )
 from personas.logs import mask
@@ -36,6 +38,8 @@ from router.routing import KIND_AGENT, Event
 
 log = structlog.get_logger(__name__)
 
+#: How events are called that no delivery told: what the watch over the rooms saw and did.
+WATCH: Final = "watch."
 Decided = Literal["answer", "ignore", "refuse"]
 
 FLUSH_S: Final = 0.1
@@ -63,8 +67,8 @@ _AGENTS: Final = frozenset(
         ATTRIBUTE_ATTEMPT,
         ATTRIBUTE_CALL,
         ATTRIBUTE_FIRST_WORD,
-        "persona.origin",
-        "persona.version",
+        ATTRIBUTE_ORIGIN,
+        ATTRIBUTE_VERSION,
         "lk.agent.name",
         "lk.agent.state",
     }
@@ -105,7 +109,10 @@ _COLUMNS: Final = tuple(column.name for column in journal.c if column.name != "i
 
 
 class Delivered(NamedTuple):
-    """One delivery that was answered. *stages* are milliseconds."""
+    """One delivery that was answered. *stages* are milliseconds.
+
+    Or what the watch did by itself: the event's name begins with ``WATCH``, the status is 0.
+    """
 
     received_at: float
     status: int

@@ -9,16 +9,21 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 
+from personas.contract import Source
+from personas.model import Persona
 from router.db import Store
 from router.errors import StoreUnavailable
 from router.records.claims import Claim, State, claims
+from router.records.snapshots import Snapshots
 from router.routing import InboundCall
 
 log = structlog.get_logger(__name__)
@@ -30,6 +35,18 @@ MAX_OWED: Final = 10_000  # as many calls as `SpareClaims` holds
 _OPEN: Final = ("claimed", "released")
 
 
+@dataclass(frozen=True, slots=True)
+class Owing:
+    """One dispatch: of which call, under which claim, what is known of it, and who was sent."""
+
+    call: InboundCall
+    claim: Claim
+    state: State
+    source: Source
+    persona: Persona
+    dispatch_id: str | None = None
+
+
 class Owed:
     """Tells *store* of dispatches, in the background. *clock* gives Unix seconds."""
 
@@ -37,33 +54,18 @@ class Owed:
         self._store = store
         self._owner = owner
         self._clock = clock
-        self._rows: deque[Mapping[str, Any]] = deque(maxlen=MAX_OWED)
+        self._owed: deque[Owing] = deque(maxlen=MAX_OWED)
         self._filled = asyncio.Event()
         dialect = sqlite if store.is_sqlite else postgresql
+        self._snapshots = Snapshots(store, clock=clock)
         self._insert = dialect.insert(claims).on_conflict_do_nothing()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._owed)
 
-    def add(self, call: InboundCall, claim: Claim, state: State, **told: str) -> None:
-        """Have it written down that *call* was dispatched as *claim*; never waits or raises.
-
-        *told* are further columns of the claim's row.
-        """
-        now = self._clock()
-        row = {
-            "call_id": claim.call_id,
-            "room_sid": call.room_sid,
-            "sip_call_id": call.sip_call_id,
-            "room": call.room,
-            "state": state,
-            "owner": self._owner,
-            "attempt": claim.attempt,
-            "lease_until": now,
-            "created_at": now,
-            "updated_at": now,
-        }
-        self._rows.append(row | told)
+    def add(self, owing: Owing) -> None:
+        """Have *owing* written down; never waits or raises."""
+        self._owed.append(owing)
         self._filled.set()
 
     async def run(self) -> None:
@@ -75,34 +77,57 @@ class Owed:
 
     async def write(self) -> bool:
         """Write what is owed; False: the database is still away."""
-        while self._rows:
-            rows = [self._rows[index] for index in range(min(AT_ONCE, len(self._rows)))]
+        while self._owed:
+            batch = list(islice(self._owed, AT_ONCE))
             try:
-                await self._store.write(partial(self._settle, rows))
+                await self._store.write(partial(self._settle_all, batch))
             except StoreUnavailable:  # after a timeout it may yet be done, which does no harm
                 return False
-            for _ in rows:
-                self._rows.popleft()
-            log.info("calls.recorded_late", count=len(rows))
+            for _ in batch:
+                self._owed.popleft()
+            log.info("calls.recorded_late", count=len(batch))
         self._filled.clear()
         return True
 
     async def aclose(self) -> None:
         """Try once more, and say what is lost."""
         if not await self.write():
-            log.error("calls.not_recorded", count=len(self._rows))
+            log.error("calls.not_recorded", count=len(self._owed))
 
-    def _settle(self, rows: Sequence[Mapping[str, Any]], connection: sa.Connection) -> None:
-        for row in rows:
-            same_call = claims.c.room_sid == row["room_sid"]
-            if row["sip_call_id"] is not None:
-                same_call |= claims.c.sip_call_id == row["sip_call_id"]
-            # The claim itself, or one that the database took after its caller had given up.
-            ours = (claims.c.call_id == row["call_id"]) | (
-                (claims.c.owner == self._owner) & claims.c.state.in_(_OPEN)
-            )
-            known = {name: row[name] for name in row if name not in {"state", "created_at"}}
-            state = sa.case((claims.c.state.in_(_OPEN), row["state"]), else_=claims.c.state)
-            update = sa.update(claims).where(same_call, ours, claims.c.attempt <= row["attempt"])
-            if not connection.execute(update.values(**known, state=state)).rowcount:
-                connection.execute(self._insert, row)
+    def _settle_all(self, batch: Sequence[Owing], connection: sa.Connection) -> None:
+        for owing in batch:
+            self._settle(owing, connection)
+            self._snapshots.write(connection, owing.persona)
+
+    def _settle(self, owing: Owing, connection: sa.Connection) -> None:
+        row = self._row(owing)
+        same_call = claims.c.room_sid == row["room_sid"]
+        if row["sip_call_id"] is not None:
+            same_call |= claims.c.sip_call_id == row["sip_call_id"]
+        # The claim itself, or one that the database took after its caller had given up.
+        ours = (claims.c.call_id == row["call_id"]) | (
+            (claims.c.owner == self._owner) & claims.c.state.in_(_OPEN)
+        )
+        known = {name: row[name] for name in row if name not in {"state", "created_at"}}
+        state = sa.case((claims.c.state.in_(_OPEN), row["state"]), else_=claims.c.state)
+        update = sa.update(claims).where(same_call, ours, claims.c.attempt <= row["attempt"])
+        if not connection.execute(update.values(**known, state=state)).rowcount:
+            connection.execute(self._insert, row)
+
+    def _row(self, owing: Owing) -> Mapping[str, Any]:
+        call, claim, now = owing.call, owing.claim, self._clock()
+        return {
+            "call_id": claim.call_id,
+            "room_sid": call.room_sid,
+            "sip_call_id": call.sip_call_id,
+            "room": call.room,
+            "state": owing.state,
+            "owner": self._owner,
+            "attempt": claim.attempt,
+            "lease_until": now,
+            "dispatch_id": owing.dispatch_id,
+            "persona_source": owing.source,
+            "persona_version": owing.persona.version,
+            "created_at": now,
+            "updated_at": now,
+        }

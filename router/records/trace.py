@@ -6,19 +6,22 @@ agent's, the rest is by ours: where clocks disagree by more than a stage took, t
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from personas.contract import ATTRIBUTE_CALL, ATTRIBUTE_FIRST_WORD
+from personas.contract import ATTRIBUTE_ATTEMPT, ATTRIBUTE_CALL, ATTRIBUTE_FIRST_WORD
 from router.db import Store
 from router.records.claims import claims
 from router.records.entries import Entry, named, of_room
+from router.records.journal import WATCH
 from router.routing import KIND_AGENT, KIND_SIP
 
 #: What became of a call with these needs no further delivery.
 _DONE: Final = ("dispatched", "unknown")
 _JOINED: Final = "participant_joined"
+_CAME: Final = (_JOINED, f"{WATCH}confirmed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,17 @@ class Stage:
     at: float | None  # None: not known
     ms: float | None
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """What the watch over the rooms did for a call."""
+
+    at: float  # Unix seconds
+    action: str  # adopted, dispatched_again, resumed, last_resort, given_up …
+    because: str
+    attempt: int | None
+    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,7 @@ class Trace:
     deliveries: int
     stages: tuple[Stage, ...]
     slowest: str | None
+    watch: tuple[Intervention, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -70,7 +85,7 @@ async def trace_of(store: Store, call_id: str) -> Trace | None:
     entries = await of_room(store, room_sid)
     deliveries = _of_caller(entries, call_id)
     stages = stages_of(entries, call_id)
-    final = _final(deliveries)
+    final = _final(deliveries, _agent(entries, call_id, deliveries))
     return Trace(
         call_id=call_id,
         state=claim.state if claim else "unknown",
@@ -79,9 +94,14 @@ async def trace_of(store: Store, call_id: str) -> Trace | None:
         because=final.because if final else "the journal has no delivery of this call (any more)",
         source=final.source if final else None,
         version=final.version if final else None,
-        deliveries=len(deliveries),
+        deliveries=len([one for one in deliveries if not one.by_watch]),
         stages=stages,
         slowest=slowest_of(stages),
+        watch=tuple(
+            Intervention(one.received_at, _action(one), one.because, one.attempt, one.verdict)
+            for one in entries
+            if one.by_watch and one.call_id == call_id
+        ),
     )
 
 
@@ -94,21 +114,24 @@ def slowest_of(stages: Sequence[Stage]) -> str | None:
 def stages_of(entries: Sequence[Entry], call_id: str) -> tuple[Stage, ...]:
     """Return the stages of a call, of all *entries* of its room, oldest first."""
     deliveries = _of_caller(entries, call_id)
-    final = _final(deliveries)
+    agent = _agent(entries, call_id, deliveries)
+    final = _final(deliveries, agent)
     if final is None:
         return ()
     first = deliveries[0]
     steps = _Steps()
     steps.reach("room created", float((first.body.get("room") or {}).get("created_at") or 0))
     steps.reach("caller joined", float(first.participant.get("joined_at") or 0))
-    steps.reach("webhook", first.received_at)
-    if final is not first:
-        before = deliveries[: deliveries.index(final)]
-        steps.reach("delivered again", final.received_at, f"before it: {before[-1].because}")
+    _begin(steps, first)
+    for before, one in pairwise(deliveries[: deliveries.index(final) + 1]):
+        if one.by_watch:
+            _begin(steps, one)
+        elif one is final:
+            steps.reach("delivered again", one.received_at, f"before it: {before.because}")
     for name, key in (("verified", "verify"), ("claim", "claim"), ("persona", "persona")):
-        steps.take(name, final.stages.get(key))
+        if not final.by_watch or key in final.stages:
+            steps.take(name, final.stages.get(key))
     steps.take("dispatch", final.stages.get("dispatch"))
-    agent = _agent(entries, call_id, final)
     steps.reach("agent joined", float(agent.participant.get("joined_at") or 0) if agent else 0)
     first_word = _first_word(entries, agent)
     steps.reach("first word", first_word, "" if first_word else "known when the agent has left")
@@ -144,7 +167,9 @@ class _Steps:
 
 def _of_caller(entries: Sequence[Entry], call_id: str) -> list[Entry]:
     """Return the deliveries that say that this caller joined; two calls may share a room."""
-    joins = [one for one in entries if one.kind == KIND_SIP and one.event == _JOINED]
+    joins = [
+        one for one in entries if one.kind == KIND_SIP and (one.event == _JOINED or one.by_watch)
+    ]
     ids = {one.attributes.get("sip.callID") for one in joins if one.call_id == call_id}
     return [
         one
@@ -154,21 +179,40 @@ def _of_caller(entries: Sequence[Entry], call_id: str) -> list[Entry]:
     ]
 
 
-def _final(deliveries: Sequence[Entry]) -> Entry | None:
-    """Return the delivery that was answered with an agent, else the last one."""
-    done = [one for one in deliveries if one.verdict in _DONE]
-    return next(iter(done or deliveries[-1:]), None)
+def _begin(steps: _Steps, entry: Entry) -> None:
+    """Reach the stage from which on *entry* was worked on."""
+    if entry.by_watch:
+        steps.reach(f"watch: {_action(entry)}", entry.received_at, entry.because)
+    else:
+        steps.reach("webhook", entry.received_at)
 
 
-def _agent(entries: Sequence[Entry], call_id: str, final: Entry) -> Entry | None:
+def _action(entry: Entry) -> str:
+    return (entry.event or "").removeprefix(WATCH)
+
+
+def _agent(entries: Sequence[Entry], call_id: str, deliveries: Sequence[Entry]) -> Entry | None:
     """Return the join of the first agent that was sent to this call."""
+    done = next((one for one in deliveries if one.verdict in _DONE), None)
+    if done is None:
+        return None
     joins = [
         one
         for one in entries
-        if one.kind == KIND_AGENT and one.event == _JOINED and one.received_at >= final.received_at
+        if one.kind == KIND_AGENT and one.event in _CAME and one.received_at >= done.received_at
     ]
     ours = [one for one in joins if one.attributes.get(ATTRIBUTE_CALL) == call_id]
     return next(iter(ours or [one for one in joins if ATTRIBUTE_CALL not in one.attributes]), None)
+
+
+def _final(deliveries: Sequence[Entry], agent: Entry | None) -> Entry | None:
+    """Return what sent the agent that came first, else what was done last."""
+    done = [one for one in deliveries if one.verdict in _DONE]
+    if agent is not None:
+        attempt = agent.attributes.get(ATTRIBUTE_ATTEMPT)
+        sent = [one for one in done if str(one.attempt) == attempt]
+        return (sent or [one for one in done if one.received_at <= agent.received_at])[-1]
+    return next(iter(done[-1:] or deliveries[-1:]), None)
 
 
 def _first_word(entries: Sequence[Entry], agent: Entry | None) -> float:

@@ -133,8 +133,6 @@ async def test_the_caller_hears_the_persona_and_the_room_ends_with_the_call(
         first = await caller.wait_for_words(timeout_s=15)
         await caller.say("Who are you?")
         await caller.wait_for_words(timeout_s=15, count=2, containing="harbour hotel.")
-        await caller.say("Goodbye")
-        await caller.wait_for_words(timeout_s=15, count=3, containing="Fair winds!")
         agent = (await agents_in(client, caller.room))[0]
         hung_up_at = time.monotonic()
 
@@ -152,7 +150,7 @@ async def test_the_caller_hears_the_persona_and_the_room_ends_with_the_call(
     await until(lambda: events(worker, "call.ended"))
     ended, applied = events(worker, "call.ended")[0], events(worker, "persona.applied")[0]
     assert ended["reason"] == "the caller hung up"
-    assert ended["transcript_entries"] == 6
+    assert ended["turns"] == 3
     assert applied["call_id"] == "c1"
     assert applied["version"] == PERSONA.version
     assert is_calm(worker)

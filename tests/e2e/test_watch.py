@@ -27,7 +27,7 @@ async def deaf_bed(logs: Path, livekit_program: Path) -> AsyncIterator[Bed]:
         logs / "test_watch",
         livekit_program,
         personas={DID[1:]: PERSONA},
-        router_settings={"ANSWER_TIMEOUT_S": "1.0"},
+        router_settings={"ANSWER_TIMEOUT_S": "1.0", "LAST_RESORT_CALLS": "0"},
         agent_settings={"AGENT_IDLE_PROCESSES": "3"},
         include_events=("room_finished",),
     ) as bed:
@@ -98,6 +98,29 @@ async def test_a_killed_agent_is_replaced_and_the_caller_is_told(
 
         assert words[-1].text.strip() == CUT_OFF["en"]
         assert len(await seen.agents(caller.room)) == 1
+
+
+async def test_a_call_goes_on_with_the_persona_of_before_though_it_was_changed_meanwhile(
+    deaf_bed: Bed, seen: Evidence
+) -> None:
+    async with phone(deaf_bed) as caller:
+        await first_words(caller)
+        before = await seen.persona_of(caller.room)
+        deaf_bed.persona_api.personas[DID[1:]] = {**PERSONA, "personality": "You are someone else."}
+        try:
+            await seen.http.post("/api/personas/purge", json={"all": True})
+            deaf_bed.agent.kill()
+            await deaf_bed.agent.start()
+            await caller.wait_for_words(timeout_s=ANSWER_S, count=2)
+            after = await seen.persona_of(caller.room)
+        finally:
+            deaf_bed.persona_api.personas[DID[1:]] = PERSONA
+            await seen.http.post("/api/personas/purge", json={"all": True})
+
+    assert after == before
+    resumed = seen.router_events("call.dispatched")[-1]
+    assert resumed["attempt"] == 2
+    assert resumed["because"].endswith("the call goes on with the persona that it began with")
 
 
 async def test_a_frozen_agent_is_removed_and_replaced(deaf_bed: Bed, seen: Evidence) -> None:

@@ -2,13 +2,21 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import jwt
 import pytest
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
 from livekit.protocol.models import ParticipantInfo
 from livekit.protocol.room import ListParticipantsResponse
-from livekit.protocol.sip import ListSIPInboundTrunkResponse, SIPInboundTrunkInfo
+from livekit.protocol.sip import (
+    STS_TRANSFER_FAILED,
+    STS_TRANSFER_SUCCESSFUL,
+    ListSIPInboundTrunkResponse,
+    SIPInboundTrunkInfo,
+    TransferSIPParticipantRequest,
+    TransferSIPParticipantResponse,
+)
 
 from router.dispatch import LiveKit
 from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
@@ -182,3 +190,55 @@ async def test_trunks_are_listed_with_their_numbers(server: FakeLiveKit) -> None
         [found] = await livekit.inbound_trunks()
 
     assert (found.sip_trunk_id, list(found.numbers)) == ("ST_1", ["+4930901820"])
+
+
+def transferred(**fields: Any) -> bytes:
+    answer: bytes = TransferSIPParticipantResponse(**fields).SerializeToString()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("number", "sent"),
+    [("+13125550188", "tel:+13125550188"), ("sip:desk@example.com", "sip:desk@example.com")],
+)
+async def test_a_caller_is_handed_on_by_sip(server: FakeLiveKit, number: str, sent: str) -> None:
+    server.answers["TransferSIPParticipant"] = (200, transferred(status=STS_TRANSFER_SUCCESSFUL))
+
+    async with connected(server.url) as livekit:
+        await livekit.transfer("call-1", "sip_1", number)
+
+    [(_, content, _)] = server.asked
+    request = TransferSIPParticipantRequest.FromString(content)
+    assert (request.room_name, request.participant_identity) == ("call-1", "sip_1")
+    assert request.transfer_to == sent
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((200, transferred(status=STS_TRANSFER_FAILED)), "transfer_failed"),
+        (
+            (412, b'{"code":"failed_precondition","msg":"can\'t transfer non established call"}'),
+            "failed_precondition",
+        ),
+        ((500, b'{"code":"internal","msg":"sip not connected (redis required)"}'), "internal"),
+    ],
+)
+async def test_a_transfer_that_was_not_done_is_an_error(
+    server: FakeLiveKit, answer: tuple[int, bytes], reason: str
+) -> None:
+    server.answers["TransferSIPParticipant"] = answer
+
+    async with connected(server.url) as livekit:
+        with pytest.raises(LiveKitUnavailable, match=reason):
+            await livekit.transfer("call-1", "sip_1", "+13125550188")
+
+
+async def test_a_token_to_join_is_good_for_one_room_and_one_identity(server: FakeLiveKit) -> None:
+    async with connected(server.url) as livekit:
+        token = livekit.join_token("call-1", "last-resort-1")
+
+    claims = jwt.decode(token, SECRET, algorithms=["HS256"])
+    assert (claims["sub"], claims["iss"]) == ("last-resort-1", "key")
+    assert claims["video"] == {"roomJoin": True, "room": "call-1"}
+    assert claims["exp"] - claims["nbf"] <= 600

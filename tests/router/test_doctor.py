@@ -122,6 +122,7 @@ async def test_where_all_is_well_every_check_says_so(server: FakeLiveKit) -> Non
         "livekit",
         "persona api",
         "webhook key",
+        "last resort",
         "clock",
         "dispatch rules",
         "rules by number",

@@ -13,7 +13,7 @@ from livekit.protocol.sip import (
 )
 
 from router import findings
-from router.findings import Check, Refusals, Sought
+from router.findings import Check, Refusals, Sought, last_resort
 from router.routing import NumberingPlan
 
 US, BERLIN = "+13125550100", "+4930901820"
@@ -222,3 +222,26 @@ def test_deliveries_refused_for_their_key(
 
 def test_without_a_router_to_ask_nothing_is_said_of_keys() -> None:
     assert levels(findings.webhook_keys(None, NOW)) == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("places", "extra", "number", "level"),
+    [
+        (0, False, "", "ok"),
+        (0, True, "+13125550188", "ok"),
+        (4, False, "", "warning"),
+        (4, False, "+13125550188", "error"),
+        (4, True, "", "ok"),
+        (4, True, "+13125550188", "ok"),
+        (4, True, "sip:desk@example.com", "ok"),
+        (4, True, "+999999999", "error"),
+    ],
+)
+def test_what_a_caller_gets_whom_no_agent_answers(
+    places: int, extra: bool, number: str, level: str
+) -> None:
+    [check] = last_resort(places=places, extra=extra, number=number)
+
+    assert check.level == level
+    assert bool(check.fix) == (level != "ok")
+    assert not number or number not in check.said

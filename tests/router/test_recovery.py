@@ -15,6 +15,8 @@ from router.recovery import (
     EndRoom,
     GiveUp,
     Limits,
+    Means,
+    Ourselves,
     Redispatch,
     Seen,
     Wait,
@@ -22,10 +24,12 @@ from router.recovery import (
     Well,
     assess,
     look_at,
+    mismatched,
 )
 from router.routing import Participant
 
 LIMITS = Limits()
+ALONE = Means()
 NOW = 1_800_000_000.0
 CALLER = Participant("PA_1", "sip_1", "SIP", {"sip.ruleID": "SDR_1"})
 OUTBOUND = Participant("PA_2", "sip_2", "SIP", {})
@@ -40,14 +44,14 @@ def action(
     looks: Sequence[tuple[float, Sequence[Participant]]],
     claim: Watched | None = CLAIM,
     *,
-    has_fallback: bool = False,
+    means: Means = ALONE,
 ) -> Action:
     """What is to be done after *looks* at a room, each at its second."""
     seen: Seen | None = None
     for at, participants in looks:
         look = look_at(participants, seen, at=at, now=NOW + at)
         seen = look.seen
-    return assess(look, claim, LIMITS, has_fallback=has_fallback)
+    return assess(look, claim, LIMITS, means)
 
 
 def of(state: Any, **changed: Any) -> Watched:
@@ -117,11 +121,84 @@ def test_after_five_attempts_the_ringing_is_ended() -> None:
 def test_before_that_the_fallback_agent_gets_its_turn() -> None:
     fifth, sixth = of("dispatched", failures=4), of("dispatched", failures=5)
 
-    last = action([(60.0, [CALLER])], fifth, has_fallback=True)
+    last = action([(60.0, [CALLER])], fifth, means=Means(fallback_agent=True))
 
     assert isinstance(last, Redispatch)
     assert last.fallback
-    assert isinstance(action([(60.0, [CALLER])], sixth, has_fallback=True), GiveUp)
+    assert isinstance(action([(60.0, [CALLER])], sixth, means=Means(fallback_agent=True)), GiveUp)
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+def test_the_router_itself_comes_after_every_agent_and_once(fallback: bool) -> None:
+    means = Means(fallback_agent=fallback, last_resort=True)
+    taken = [
+        action([(60.0, [CALLER])], of("dispatched", failures=failures), means=means)
+        for failures in range(4, 8)
+    ]
+
+    names = [type(one).__name__ for one in taken]
+    first = ["Redispatch", "Ourselves"] if fallback else ["Ourselves", "GiveUp"]
+    assert names == [*first, "GiveUp", "GiveUp"]
+
+
+def test_the_router_itself_never_comes_while_an_agent_is_there() -> None:
+    claim = of("dispatched", failures=4)
+
+    assert action([(60.0, [CALLER, agent()])], claim, means=Means(last_resort=True)) == Confirm(
+        claim
+    )
+
+
+def test_what_livekit_refused_is_tried_again_less_and_less_often() -> None:
+    def tried_after(failures: int) -> float:
+        claim = of("released", failures=failures)
+        return next(
+            at / 2
+            for at in range(60)
+            if isinstance(action([(at / 2, [CALLER])], claim), Redispatch)
+        )
+
+    assert [tried_after(failures) for failures in range(4)] == [0.0, 1.5, 3.0, 4.5]
+
+
+def test_a_caller_who_has_been_spoken_to_hears_of_the_cut_off_from_every_further_agent() -> None:
+    active = replace(CALLER, attributes={"sip.ruleID": "SDR_1", "sip.callStatus": "active"})
+
+    again = action([(60.0, [active])], of("dispatched", failures=1))
+
+    assert isinstance(again, Redispatch)
+    assert again.resume
+
+
+SENT = of("answered", persona_version="sha256:sent")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({}, True),
+        ({"persona.version": "sha256:sent"}, False),  # the house persona was sent
+        ({"persona.origin": "api"}, False),  # a persona that was changed during the call
+        ({"persona.attempt": "2"}, False),  # another dispatch than the claim knows of
+        ({"persona.call": "call-2"}, False),
+    ],
+)
+def test_an_agent_that_takes_its_persona_for_anothers_is_told(
+    attributes: dict[str, str], told: bool
+) -> None:
+    shown = {
+        "persona.call": "call-1",
+        "persona.attempt": "1",
+        "persona.origin": "house",
+        "persona.version": "sha256:house",
+        **attributes,
+    }
+    there = Participant("PA_3", "agent-1", "AGENT", shown)
+
+    look = look_at([CALLER, there], None, at=1.0, now=NOW)
+
+    assert mismatched(look, SENT) == (("agent-1",) if told else ())
+    assert mismatched(look, replace(SENT, persona_version=None)) == ()
 
 
 def test_an_agent_that_has_left_its_caller_is_replaced_after_three_seconds() -> None:
@@ -183,20 +260,27 @@ looks = st.lists(st.tuples(st.floats(0, 30), participants), min_size=1, max_size
 states = st.sampled_from(["claimed", "released", "dispatched", "unknown", "answered"])
 
 
-@given(looks=looks, state=st.none() | states, failures=st.integers(0, 7), fallback=st.booleans())
+@given(
+    looks=looks,
+    state=st.none() | states,
+    failures=st.integers(0, 7),
+    means=st.builds(Means, fallback_agent=st.booleans(), last_resort=st.booleans()),
+)
 def test_whatever_is_seen_an_agent_is_sent_only_to_a_caller_who_is_there(
     looks: list[tuple[float, list[Participant]]],
     state: str | None,
     failures: int,
-    fallback: bool,
+    means: Means,
 ) -> None:
     claim = of(state, failures=failures) if state else None
 
-    chosen = action(looks, claim, has_fallback=fallback)
+    chosen = action(looks, claim, means=means)
 
     there = looks[-1][1]
-    if isinstance(chosen, Adopt | Redispatch | GiveUp):
+    if isinstance(chosen, Adopt | Redispatch | Ourselves | GiveUp):
         assert chosen.caller in there
+    if isinstance(chosen, Ourselves):
+        assert not [one for one in there if one.kind == "AGENT"]
     if isinstance(chosen, Redispatch):
         living = {one.identity for one in there if one.kind == "AGENT"} - set(chosen.remove)
         assert not living

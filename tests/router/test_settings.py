@@ -165,3 +165,27 @@ def test_redis_without_its_library_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "redis", None)
 
     assert "persona-router[redis]" in problems(monkeypatch, REDIS_URL="redis://127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("number", "good"),
+    [
+        ("", True),
+        ("+13125550188", True),
+        ("sip:desk@example.com", True),
+        ("sips:desk@example.com:5061", True),
+        ("tel:+13125550188", True),
+        ("13125550188", False),
+        ("desk", False),
+        ("sip:desk", False),
+        ("+1 312", False),
+    ],
+)
+def test_a_fallback_number_is_e164_or_an_address(
+    monkeypatch: pytest.MonkeyPatch, number: str, good: bool
+) -> None:
+    if good:
+        assert load(monkeypatch, FALLBACK_NUMBER=number).fallback_number == number
+        return
+    with pytest.raises(SettingsInvalid, match="FALLBACK_NUMBER"):
+        load(monkeypatch, FALLBACK_NUMBER=number)

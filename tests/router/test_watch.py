@@ -2,21 +2,32 @@
 
 import asyncio
 import itertools
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+import structlog
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from personas.lookup import PersonaLookup
 from router.db import Store
-from router.demo.deliveries import caller_attributes
-from router.errors import DispatchUnknown, LiveKitUnavailable
+from router.demo.deliveries import caller_attributes, joined
+from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
 from router.inbound import InboundCalls
+from router.lastresort.desk import LastResort
 from router.metrics import Metrics
 from router.records.claims import Claims, SpareClaims
+from router.records.entries import Entry, failed_calls, of_room
+from router.records.journal import Journal
 from router.records.leases import Lease
 from router.records.owed import Owed
+from router.records.snapshots import snapshots
+from router.records.trace import trace_of
 from router.recovery import Limits
 from router.routing import NumberingPlan, Participant
 from router.trunks import Trunks
@@ -24,12 +35,18 @@ from router.watch import OTHER_AFTER_S, VANISHED_AFTER_S, WELL_EVERY_S, Watch
 from tests.fakes import FakeDispatcher, FakeTrunkDirectory
 from tests.fakes_personas import HOUSE, FakePersonaApi, until
 
+LINE = Path(__file__).parent / "lastresort" / "fake_line.py"
 DID = "+13125550100"
+OTHER = caller_attributes(number=DID, call_id="SCL_2")
 CALLER = Participant("PA_1", "sip_1", "SIP", caller_attributes(number=DID, call_id="SCL_1"))
 
 
-def agent(attempt: int = 1, beat: str = "1") -> Participant:
-    attributes = {"persona.attempt": str(attempt), "persona.beat": beat}
+def agent(
+    attempt: int = 1, beat: str = "1", call_id: str = "", origin: str = "api", version: str = ""
+) -> Participant:
+    attributes = {"persona.attempt": str(attempt), "persona.beat": beat, "persona.origin": origin}
+    attributes |= {"persona.call": call_id} if call_id else {}
+    attributes |= {"persona.version": version} if version else {}
     return Participant(f"PA_a{attempt}", f"agent-{attempt}", "AGENT", attributes)
 
 
@@ -54,6 +71,14 @@ class FakeRooms:
         if room.removeprefix("call-") not in self.people:
             raise LiveKitUnavailable("not_found")
         return list(self.people[room.removeprefix("call-")])
+
+    url = "ws://127.0.0.1:9"
+
+    def join_token(self, room: str, identity: str) -> str:
+        return "a token"
+
+    async def transfer(self, room: str, identity: str, to: str) -> None:
+        raise LiveKitUnavailable("internal")
 
     async def remove(self, room: str, identity: str) -> None:
         self.removed.append(identity)
@@ -80,11 +105,18 @@ class Bench:
         self.lookup = PersonaLookup(house=HOUSE, source=FakePersonaApi())
         self.now = 1_800_000_000.0
         self.ids = itertools.count(1)
+        self.journal = Journal(store, max_rows=1_000, days=7, clock=self.clock)
 
     def clock(self) -> float:
         return self.now
 
-    def watch(self, owner: str = "router-1", fallback_agent: str | None = None) -> Watch:
+    def watch(
+        self,
+        owner: str = "router-1",
+        fallback_agent: str | None = None,
+        *,
+        last_resort: str | None = None,
+    ) -> Watch:
         claims = Claims(
             self.store,
             owner=owner,
@@ -110,6 +142,16 @@ class Bench:
             metrics=self.metrics,
             limits=Limits(),
             fallback_agent=fallback_agent,
+            last_resort=LastResort(
+                livekit=self.rooms,
+                claims=claims,
+                metrics=self.metrics,
+                most=1,
+                command=(sys.executable, str(LINE), last_resort),
+            )
+            if last_resort
+            else None,
+            note=self.journal.note,
             clock=self.clock,
             monotonic=self.clock,
         )
@@ -128,6 +170,10 @@ class Bench:
             )
             or 0.0
         )
+
+    async def entries(self, sid: str = "RM_1") -> list[Entry]:
+        await self.journal.write()
+        return await of_room(self.store, sid)
 
     async def states(self) -> list[str]:
         return [call.state for call in await self.watch().claims.watched()]
@@ -233,6 +279,197 @@ async def test_time_after_time_without_an_agent_ends_with_the_fallback_and_the_r
     assert bench.rooms.removed == ["sip_1"]
     assert bench.did("given_up") == 1
     assert await bench.states() == []
+
+
+async def test_where_no_agent_comes_the_router_itself_answers_before_it_gives_up(
+    bench: Bench,
+) -> None:
+    watch = bench.watch(fallback_agent="night-desk", last_resort="well")
+    await ring(bench, watch)
+
+    for _ in range(60):
+        await bench.sweep(watch, after_s=1.0)
+
+    assert len(bench.dispatcher.sent) == 6
+    assert bench.rooms.ended == ["call-RM_1"]
+    assert (bench.did("last_resort"), bench.did("given_up")) == (1, 0)
+    last = (await bench.entries())[-1]
+    assert (last.event, last.verdict, last.attempt) == ("watch.last_resort", "last_resort", 7)
+    assert last.because.endswith("; the house recording was played by the router itself")
+
+
+async def test_a_last_resort_does_not_keep_other_callers_waiting(bench: Bench) -> None:
+    watch = bench.watch(last_resort="mute")
+    await ring(bench, watch)
+    while not bench.did("last_resort"):
+        bench.now += 1.0
+        await watch.sweep()
+        await until(lambda: not watch.mending or bool(bench.did("last_resort")))
+
+    bench.rooms.people["RM_2"] = [replace(CALLER, attributes=OTHER)]
+    for after_s in (0.0, 1.0):
+        bench.now += after_s
+        await watch.sweep()
+    await until(lambda: bench.dispatcher.sent[-1].room == "call-RM_2")
+
+    assert bench.did("last_resort") == 1
+    for task in watch.mending:
+        task.cancel()
+    await asyncio.wait(watch.mending)
+
+
+async def test_what_the_watch_does_is_in_the_journal_and_explained(bench: Bench) -> None:
+    watch = bench.watch()
+    await ring(bench, watch)
+    await bench.sweep(watch, after_s=3.0)
+    came = agent(attempt=2, call_id="call-1")
+    bench.rooms.people["RM_1"].append(replace(came, joined_at=bench.now + 0.4))
+    await bench.sweep(watch, after_s=0.5)
+    bench.rooms.people["RM_1"].pop()
+    await bench.sweep(watch, after_s=WELL_EVERY_S)
+    await bench.sweep(watch, after_s=3.0)
+
+    entries = await bench.entries()
+    trace = await trace_of(bench.store, "call-1")
+
+    assert [(one.event, one.status, one.verdict) for one in entries] == [
+        ("watch.adopted", 0, "dispatched"),
+        ("watch.dispatched_again", 0, "dispatched"),
+        ("watch.confirmed", 0, "confirmed"),
+        ("watch.resumed", 0, "dispatched"),
+    ]
+    assert await failed_calls(bench.store, 10) == []
+    assert trace is not None
+    assert [(one.action, one.attempt) for one in trace.watch] == [
+        ("adopted", 1),
+        ("dispatched_again", 2),
+        ("confirmed", 2),
+        ("resumed", 3),
+    ]
+    assert trace.watch[0].because.startswith("no webhook has come for a caller; ")
+    assert trace.deliveries == 0
+    stages = {stage.name: stage for stage in trace.stages}
+    assert stages["watch: dispatched_again"].ms == 3000.0
+    assert stages["agent joined"].ms == pytest.approx(400, abs=100)
+    assert trace.slowest == "watch: dispatched_again"
+
+
+async def test_a_call_that_is_given_up_says_so_in_the_journal(bench: Bench) -> None:
+    watch = bench.watch()
+    await ring(bench, watch)
+
+    for _ in range(60):
+        await bench.sweep(watch, after_s=1.0)
+
+    last = (await bench.entries())[-1]
+    assert (last.event, last.attempt) == ("watch.given_up", 5)
+    assert last.because == "no agent has come, time after time"
+
+
+async def test_an_agent_that_speaks_as_the_house_though_it_was_sent_another_is_told_once(
+    bench: Bench,
+) -> None:
+    watch = bench.watch()
+    await ring(bench, watch)
+    strange = agent(call_id="call-1", origin="house", version="sha256:other")
+    bench.rooms.people["RM_1"].append(strange)
+
+    for _ in range(3):
+        await bench.sweep(watch, after_s=1.0)
+
+    assert bench.did("mismatched") == 1
+
+
+async def test_a_call_goes_on_with_the_persona_that_it_began_with(bench: Bench) -> None:
+    api = FakePersonaApi()
+    bench.lookup = PersonaLookup(house=HOUSE, source=api)
+    watch = bench.watch()
+    await ring(bench, watch)
+    bench.rooms.people["RM_1"].append(agent())
+    await bench.sweep(watch)
+    bench.lookup = PersonaLookup(house=HOUSE)  # today there is another
+    watch = bench.watch("router-2")
+    bench.rooms.people["RM_1"].pop()
+    for after_s in (0.0, 3.0):
+        await bench.sweep(watch, after_s=after_s)
+
+    first, resumed = (sent.metadata for sent in bench.dispatcher.sent)
+    assert resumed["_call"]["resume"] is True
+    assert resumed["personality"] == first["personality"]
+    origin = resumed["_call"]["origin"]
+    assert origin["version"] == first["_call"]["origin"]["version"]
+    assert origin["source"] == "api"
+    assert origin["because"].endswith("the call goes on with the persona that it began with")
+
+
+async def test_where_the_persona_of_before_is_lost_todays_speaks_and_that_is_logged(
+    bench: Bench,
+) -> None:
+    watch = bench.watch()
+    await ring(bench, watch)
+    bench.rooms.people["RM_1"].append(agent())
+    await bench.sweep(watch)
+    await bench.store.write(lambda connection: connection.execute(sa.delete(snapshots)))
+    bench.lookup = PersonaLookup(house=HOUSE)
+    watch = bench.watch("router-2")
+    bench.rooms.people["RM_1"].pop()
+
+    with structlog.testing.capture_logs() as logs:
+        for after_s in (0.0, 3.0):
+            await bench.sweep(watch, after_s=after_s)
+
+    assert bench.dispatcher.sent[-1].metadata["_call"]["origin"]["source"] == "house"
+    assert [line for line in logs if line["event"] == "snapshot.missing"]
+
+
+async def test_a_call_of_which_all_five_deliveries_failed_is_answered_by_the_sweep(
+    bench: Bench,
+) -> None:
+    """For ten seconds neither database nor LiveKit's dispatches are to be had."""
+    watch = bench.watch()
+    bench.rooms.people["RM_1"] = [CALLER]
+    bench.dispatcher.failing = DispatchRefused("not_reached")
+    delivery = replace(joined(number=DID, room="call-RM_1"), room_sid="RM_1")
+    away = Store("postgresql://127.0.0.1:9/none")  # never opened: whatever is asked fails
+    claims = Claims(away, owner="router-1", lease_s=6.0, clock=bench.clock, new_id=lambda: "x")
+    inbound = replace(watch.inbound, claims=claims)
+
+    verdicts = []
+    for _ in range(5):  # LiveKit's tries, a second apart as we tell it
+        verdicts.append((await inbound.take(delivery)).verdict)
+        bench.now += 1.0
+    await away.aclose()
+    bench.now += 5.0
+    bench.dispatcher.failing = None
+    for after_s in (0.0, 1.0):
+        await bench.sweep(watch, after_s=after_s)
+
+    assert verdicts == ["failed"] * 5
+    assert [sent.room for sent in bench.dispatcher.sent] == ["call-RM_1"]
+
+
+async def test_what_the_watch_does_is_a_span_of_its_own_around_the_answer(bench: Bench) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("test")
+    watch = bench.watch()
+    watch.tracer, watch.inbound = tracer, replace(watch.inbound, tracer=tracer)
+    await ring(bench, watch)
+    await bench.sweep(watch, after_s=3.0)
+    provider.shutdown()
+
+    spans = exporter.get_finished_spans()
+    mends = [span for span in spans if span.name == "watch.mend"]
+    assert [dict(span.attributes or {})["watch.action"] for span in mends] == [
+        "adopted",
+        "dispatched_again",
+    ]
+    again = next(span for span in spans if span.name == "call.answer_again")
+    assert again.parent is not None
+    assert again.parent.span_id == mends[1].context.span_id
+    assert dict(again.attributes or {})["call.attempt"] == 2
+    assert DID[1:] not in str([span.attributes for span in spans])
 
 
 async def test_an_agent_that_left_its_caller_is_replaced_and_told_to_resume(bench: Bench) -> None:

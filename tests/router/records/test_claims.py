@@ -13,7 +13,7 @@ from router.db import Store, metadata
 from router.errors import StoreUnavailable
 from router.records.claims import KEPT_S, Claim, Claims, Held, Settled, Taken
 from router.recovery import Watched
-from tests.fakes_personas import FakeClock
+from tests.fakes_personas import HOUSE, FakeClock
 
 LEASE_S = 6.0
 
@@ -115,7 +115,7 @@ async def test_an_unknown_dispatch_is_not_repeated_by_a_delivery(
 ) -> None:
     claim = await take(routers[0])
     assert isinstance(claim, Claim)
-    await routers[0].unknown(claim)
+    await routers[0].unknown(claim, persona_source="api", persona=HOUSE)
     clock.now += 3600
 
     assert await take(routers[1]) == Settled(claim.call_id, "unknown")

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from personas.phone import read_dialed
 from router.db import Store
 from router.records.claims import Claim, Claims, claims
-from router.records.owed import Owed
+from router.records.owed import Owed, Owing
 from router.routing import InboundCall
+from tests.fakes_personas import persona
 
 CALL = InboundCall(
     room="call-1",
@@ -22,7 +23,11 @@ CALL = InboundCall(
     dialed=read_dialed("+13125550100", "US"),
 )
 SPARE = Claim("spare-1", 1, spare=True)
-TOLD = {"dispatch_id": "AD_1", "persona_source": "api", "persona_version": "sha256:1"}
+PERSONA = persona("+13125550100")
+
+
+def owing(claim: Claim = SPARE) -> Owing:
+    return Owing(CALL, claim, "dispatched", "api", PERSONA, "AD_1")
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ async def claim(store: Store, owner: str = "router-1") -> Claim:
 
 async def test_a_call_that_nobody_claimed_has_a_claim_afterwards(store: Store) -> None:
     owed = owed_to(store)
-    owed.add(CALL, SPARE, "dispatched", **TOLD)
+    owed.add(owing())
 
     assert await owed.write()
 
@@ -67,7 +72,7 @@ async def test_a_call_that_nobody_claimed_has_a_claim_afterwards(store: Store) -
 async def test_writing_it_twice_changes_nothing(store: Store) -> None:
     owed = owed_to(store)
     for _ in range(2):
-        owed.add(CALL, SPARE, "dispatched", **TOLD)
+        owed.add(owing())
         await owed.write()
 
     assert await rows(store) == [("spare-1", "dispatched", 1, "api")]
@@ -76,7 +81,7 @@ async def test_writing_it_twice_changes_nothing(store: Store) -> None:
 async def test_a_claim_whose_dispatch_could_not_be_recorded_is_settled(store: Store) -> None:
     taken = await claim(store)
     owed = owed_to(store)
-    owed.add(CALL, taken, "dispatched", **TOLD)
+    owed.add(owing(taken))
 
     await owed.write()
 
@@ -86,7 +91,7 @@ async def test_a_claim_whose_dispatch_could_not_be_recorded_is_settled(store: St
 async def test_our_claim_that_was_taken_too_late_becomes_that_of_the_call(store: Store) -> None:
     await claim(store)  # its caller had given up waiting and went on with a spare one
     owed = owed_to(store)
-    owed.add(CALL, SPARE, "dispatched", **TOLD)
+    owed.add(owing())
 
     await owed.write()
 
@@ -96,7 +101,7 @@ async def test_our_claim_that_was_taken_too_late_becomes_that_of_the_call(store:
 async def test_another_routers_claim_stays_as_it_is(store: Store) -> None:
     await claim(store, owner="router-2")
     owed = owed_to(store)
-    owed.add(CALL, SPARE, "dispatched", **TOLD)
+    owed.add(owing())
 
     assert await owed.write()
 
@@ -108,7 +113,7 @@ async def test_a_call_that_was_answered_meanwhile_stays_answered(store: Store) -
     [call] = await claims_of(store).watched()
     await claims_of(store).answered(call)
     owed = owed_to(store)
-    owed.add(CALL, taken, "dispatched", **TOLD)
+    owed.add(owing(taken))
 
     await owed.write()
 
@@ -120,17 +125,28 @@ async def test_a_later_attempt_is_not_undone(store: Store) -> None:
     [call] = await claims_of(store).watched()
     await claims_of(store, "router-2").next_attempt(call, failures=1)
     owed = owed_to(store)
-    owed.add(CALL, taken, "dispatched", **TOLD)
+    owed.add(owing(taken))
 
     await owed.write()
 
     assert await rows(store) == [("call-1", "claimed", 2, None)]
 
 
+async def test_the_persona_that_was_sent_is_kept_for_a_call_that_goes_on(store: Store) -> None:
+    owed = owed_to(store)
+    owed.add(owing())
+
+    await owed.write()
+
+    spoke = await claims_of(store).spoke("spare-1")
+    assert spoke is not None
+    assert spoke.persona == PERSONA
+
+
 async def test_while_the_database_is_away_it_stays_owed(tmp_path: Path) -> None:
     broken = Store(f"sqlite:///{tmp_path}")  # a folder
     owed = owed_to(broken)
-    owed.add(CALL, SPARE, "dispatched", **TOLD)
+    owed.add(owing())
 
     assert not await owed.write()
 

@@ -1,0 +1,56 @@
+"""What the caller told in this call, so that the model can ask for it again. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+MAX_FACTS: Final = 500
+MAX_SHOWN: Final = 50
+DEFAULT_CATEGORY: Final = "conversation_flow"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFact:
+    """One thing that was told."""
+
+    category: str
+    information: str
+
+
+@dataclass(slots=True)
+class Facts:
+    """Grows while the call goes on; the oldest give way."""
+
+    _known: list[KnownFact] = field(default_factory=list)
+    _noted: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many were noted in this call by this agent."""
+        return self._noted
+
+    def recall(self, memory: Iterable[Any]) -> None:
+        """Take what an earlier agent or an earlier call left; what cannot be read is left out."""
+        for item in memory:
+            if isinstance(item, Mapping) and isinstance(item.get("information"), str):
+                category = item.get("category")
+                self._known.append(
+                    KnownFact(
+                        category if isinstance(category, str) else DEFAULT_CATEGORY,
+                        item["information"],
+                    )
+                )
+
+    def note(self, fact: KnownFact) -> bool:
+        """Add *fact*; ``False``: it is known already."""
+        if fact in self._known:
+            return False
+        self._known.append(fact)
+        self._noted += 1
+        del self._known[:-MAX_FACTS]
+        return True
+
+    def matching(self, category: str | None, limit: int) -> tuple[KnownFact, ...]:
+        """Give the latest facts of *category*, or of all, the newest first."""
+        found = [fact for fact in reversed(self._known) if category in (None, "", fact.category)]
+        return tuple(found[: max(1, min(limit, MAX_SHOWN))])

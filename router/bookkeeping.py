@@ -1,0 +1,76 @@
+"""Keeps the records of calls true while nobody reports: closes them, and deletes old ones.
+
+A call's own agent closes its record. Where that does not happen, the end is seen here: the claim
+has ended, the room is not listed any more, or nothing was heard for hours. Every replica does it:
+what is closed is not closed again.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from router.errors import LiveKitUnavailable, StoreUnavailable
+from router.records.calls import PURGE_CHUNK, Calls
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 5.0
+PURGE_EVERY_S = 60.0
+
+
+class RoomList(Protocol):
+    """LiveKit's list of rooms."""
+
+    async def rooms(self) -> Mapping[str, str]:
+        """Return every room, sid → name; raises LiveKitUnavailable."""
+        ...
+
+
+@dataclass(kw_only=True, slots=True)
+class Bookkeeping:
+    """Looks after the records; those that began more than *days* ago are deleted."""
+
+    calls: Calls
+    livekit: RoomList
+    days: float
+    monotonic: Callable[[], float] = time.monotonic
+    _purged_at: float = float("-inf")
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.turn()
+
+    async def turn(self) -> None:
+        """Do once what is due. Never raises."""
+        try:
+            await self.calls.close_ended()
+            await self._close_vanished()
+            if self.monotonic() - self._purged_at >= PURGE_EVERY_S:
+                self._purged_at = self.monotonic()
+                await self._purge()
+        except (StoreUnavailable, LiveKitUnavailable) as exc:
+            log.warning("records.not_kept_up", kind=type(exc).__name__, reason=exc.reason)
+        except Exception:  # the next turn may do better
+            log.exception("records.upkeep_crashed")
+
+    async def _close_vanished(self) -> None:
+        silent = await self.calls.silent()
+        if not silent:
+            return
+        rooms = await self.livekit.rooms()
+        gone = [call.call_id for call in silent if call.room_sid and call.room_sid not in rooms]
+        if gone:
+            await self.calls.ended(gone, "the room is gone")
+            log.info("records.closed", because="the room is gone", count=len(gone))
+
+    async def _purge(self) -> None:
+        if given_up := await self.calls.give_up_silent():
+            log.info("records.closed", because="nothing was heard of it", count=given_up)
+        while await self.calls.purge(self.days) == PURGE_CHUNK:
+            log.debug("records.purged", count=PURGE_CHUNK)

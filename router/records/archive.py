@@ -1,0 +1,253 @@
+"""The records of calls, read: one call, lists by cursor, facts, transcripts.
+
+Lists run newest first. A cursor is what the last row of a page was; pages stay right while calls
+come in.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+
+from personas.reports import AnyCallEvent, TurnEvent, read_event
+from router.db import Store
+from router.errors import BadCursor
+from router.records.call_tables import TENANT, calls, events, facts
+
+T = TypeVar("T")
+MAX_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """A call's record; times are Unix seconds."""
+
+    call_id: str
+    tenant: str
+    direction: str
+    room: str | None
+    room_sid: str | None
+    sip_call_id: str | None
+    caller: str | None
+    dialed_number: str | None
+    trunk: str | None
+    persona_name: str | None
+    persona_version: str | None
+    persona_origin: str | None
+    persona_because: str | None
+    language: str | None
+    campaign_id: str | None
+    lead_id: str | None
+    started_at: float
+    answered_at: float | None
+    ended_at: float | None  # None: it goes on, as far as is known
+    ring_ms: float | None
+    disposition: str | None
+    reason: str | None
+    duration_s: float | None
+    closed_by: str | None  # agent, or router: a guess
+    qualification: str | None
+    attempts: int
+    turns: int
+    facts: int
+    tool_calls: int
+    problems: int
+    opened_by: str  # router, or agent: another backend dispatched it
+    heard_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactRecord:
+    """Something that a caller told."""
+
+    call_id: str
+    attempt: int
+    seq: int
+    fact_id: str
+    caller: str | None
+    at: float
+    category: str
+    information: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFilter:
+    """Which calls; None: any."""
+
+    caller: str | None = None
+    dialed_number: str | None = None
+    persona_name: str | None = None
+    disposition: str | None = None
+    qualification: str | None = None
+    campaign_id: str | None = None
+    direction: str | None = None
+    is_open: bool | None = None
+    since: float | None = None  # unix seconds, included
+    until: float | None = None  # not included
+    tenant: str = TENANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactFilter:
+    """Which facts; None: any."""
+
+    category: str | None = None
+    caller: str | None = None
+    call_id: str | None = None
+    since: float | None = None
+    until: float | None = None
+    tenant: str = TENANT
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some of a list."""
+
+    rows: tuple[T, ...]
+    next: str | None  # cursor of the next page; None: there is none
+
+
+_FACT = [facts.c[name] for name in FactRecord.__slots__]
+_FACT_ORDER = (facts.c.at, facts.c.call_id, facts.c.attempt, facts.c.seq)
+_CALL_ORDER = (calls.c.started_at, calls.c.call_id)
+_EQUAL = (
+    "caller",
+    "dialed_number",
+    "persona_name",
+    "disposition",
+    "qualification",
+    "campaign_id",
+    "direction",
+)
+
+
+class Archive:
+    """Reads records; everything raises StoreUnavailable when the database does not answer."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, call_id: str) -> CallRecord | None:
+        """Return a call's record, if there is one."""
+        select = sa.select(calls).where(calls.c.call_id == call_id)
+        row = await self._store.read(lambda c: c.execute(select).mappings().first())
+        return CallRecord(**row) if row else None
+
+    async def page(
+        self, which: CallFilter, cursor: str | None = None, limit: int = 50
+    ) -> Page[CallRecord]:
+        """Return calls, the one that began last first; raises BadCursor."""
+        select = sa.select(calls).where(calls.c.tenant == which.tenant)
+        for name in _EQUAL:
+            if (value := getattr(which, name)) is not None:
+                select = select.where(calls.c[name] == value)
+        if which.is_open is not None:
+            ended = calls.c.ended_at
+            select = select.where(ended.is_(None) if which.is_open else ended.is_not(None))
+        select = _within(select, calls.c.started_at, which.since, which.until)
+        found, following = await self._page(select, _CALL_ORDER, cursor, limit)
+        return Page(tuple(CallRecord(**row) for row in found), following)
+
+    async def facts(
+        self, which: FactFilter, cursor: str | None = None, limit: int = 50
+    ) -> Page[FactRecord]:
+        """Return facts, the latest first; raises BadCursor."""
+        select = sa.select(*_FACT).where(facts.c.tenant == which.tenant)
+        for name in ("category", "caller", "call_id"):
+            if (value := getattr(which, name)) is not None:
+                select = select.where(facts.c[name] == value)
+        select = _within(select, facts.c.at, which.since, which.until)
+        found, following = await self._page(select, _FACT_ORDER, cursor, limit)
+        return Page(tuple(FactRecord(**row) for row in found), following)
+
+    async def facts_so_far(self, call_id: str) -> tuple[FactRecord, ...]:
+        """Return what was told in a call, in order."""
+        select = (
+            sa.select(*_FACT)
+            .where(facts.c.call_id == call_id)
+            .order_by(facts.c.attempt, facts.c.seq)
+            .limit(MAX_PAGE)
+        )
+        found = await self._store.read(lambda c: c.execute(select).mappings().all())
+        return tuple(FactRecord(**row) for row in found)
+
+    async def facts_of_caller(
+        self,
+        caller: str,
+        *,
+        category: str | None = None,
+        besides: str | None = None,
+        limit: int = 20,
+        tenant: str = TENANT,
+    ) -> tuple[FactRecord, ...]:
+        """Return what a caller told, the latest first, but not in the call *besides*."""
+        select = sa.select(*_FACT).where(facts.c.tenant == tenant, facts.c.caller == caller)
+        if category is not None:
+            select = select.where(facts.c.category == category)
+        if besides is not None:
+            select = select.where(facts.c.call_id != besides)
+        found, _ = await self._page(select, _FACT_ORDER, None, limit)
+        return tuple(FactRecord(**row) for row in found)
+
+    async def timeline(self, call_id: str) -> tuple[AnyCallEvent, ...]:
+        """Return everything that agents told of a call: by attempt, in order."""
+        select = (
+            sa.select(events.c.body)
+            .where(events.c.call_id == call_id, events.c.attempt > 0)
+            .order_by(events.c.attempt, events.c.seq)
+        )
+        found = await self._store.read(lambda c: c.execute(select).scalars().all())
+        return tuple(read_event(body) for body in found)
+
+    async def transcript(self, call_id: str) -> tuple[TurnEvent, ...]:
+        """Return what was said in a call, in order."""
+        told = await self.timeline(call_id)
+        return tuple(event for event in told if isinstance(event, TurnEvent))
+
+    async def _page(
+        self,
+        select: sa.Select[Any],
+        order: Sequence[sa.Column[Any]],
+        cursor: str | None,
+        limit: int,
+    ) -> tuple[list[sa.RowMapping], str | None]:
+        limit = max(1, min(limit, MAX_PAGE))
+        if cursor is not None:
+            select = select.where(sa.tuple_(*order) < sa.tuple_(*_read_cursor(cursor, order)))
+        newest = select.order_by(*(column.desc() for column in order)).limit(limit + 1)
+        found = await self._store.read(lambda c: c.execute(newest).mappings().all())
+        rows = list(found[:limit])
+        if len(found) <= limit:
+            return rows, None
+        return rows, _cursor([rows[-1][column.name] for column in order])
+
+
+def _within(
+    select: sa.Select[Any], at: sa.Column[float], since: float | None, until: float | None
+) -> sa.Select[Any]:
+    if since is not None:
+        select = select.where(at >= since)
+    if until is not None:
+        select = select.where(at < until)
+    return select
+
+
+def _cursor(values: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, order: Sequence[sa.Column[Any]]) -> list[Any]:
+    """Read a cursor; raises BadCursor."""
+    try:
+        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, RecursionError):
+        raise BadCursor("bad_cursor") from None
+    if not isinstance(values, list) or len(values) != len(order):
+        raise BadCursor("bad_cursor")
+    for value, column in zip(values, order, strict=True):
+        if not isinstance(value, column.type.python_type) or isinstance(value, bool):
+            raise BadCursor("bad_cursor")
+    return values

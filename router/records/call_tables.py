@@ -1,0 +1,77 @@
+"""The tables of calls: what the router knows of each, what its agents told, and the facts.
+
+``call_events`` is what was reported, as it came; ``calls`` and ``facts`` are made of it so that
+lists are quick. An event of attempt 0 is the router's own.
+"""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from router.db import metadata
+
+TENANT: Final = "default"
+
+calls = sa.Table(
+    "calls",
+    metadata,
+    sa.Column("call_id", sa.String(40), primary_key=True),
+    sa.Column("tenant", sa.String(40), nullable=False),
+    sa.Column("direction", sa.String(8), nullable=False),
+    sa.Column("room", sa.Text),
+    sa.Column("room_sid", sa.String(200)),
+    sa.Column("sip_call_id", sa.String(256)),
+    sa.Column("caller", sa.String(200)),
+    sa.Column("dialed_number", sa.String(200)),
+    sa.Column("trunk", sa.String(200)),
+    sa.Column("persona_name", sa.String(200)),
+    sa.Column("persona_version", sa.String(200)),
+    sa.Column("persona_origin", sa.String(200)),
+    sa.Column("persona_because", sa.Text),
+    sa.Column("language", sa.String(200)),
+    sa.Column("campaign_id", sa.String(200)),
+    sa.Column("lead_id", sa.String(200)),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("answered_at", sa.Float),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("ring_ms", sa.Float),
+    sa.Column("disposition", sa.String(200)),
+    sa.Column("reason", sa.Text),
+    sa.Column("duration_s", sa.Float),
+    sa.Column("closed_by", sa.String(8)),
+    sa.Column("qualification", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("turns", sa.Integer, nullable=False),
+    sa.Column("facts", sa.Integer, nullable=False),
+    sa.Column("tool_calls", sa.Integer, nullable=False),
+    sa.Column("problems", sa.Integer, nullable=False),
+    sa.Column("opened_by", sa.String(8), nullable=False),
+    sa.Column("heard_at", sa.Float, nullable=False),
+)
+
+events = sa.Table(
+    "call_events",
+    metadata,
+    sa.Column("call_id", sa.String(40), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("call_id", sa.String(40), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("fact_id", sa.String(200), nullable=False),
+    sa.Column("tenant", sa.String(40), nullable=False),
+    sa.Column("caller", sa.String(200)),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("category", sa.String(200), nullable=False),
+    sa.Column("information", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,379 @@
+"""Records of calls: begun when an agent is dispatched, filled by reports, closed in any case.
+
+A report may come twice, late or out of order: an event is stored once by (call_id, attempt, seq),
+and what the record says of the call is made anew from all of its events.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects import postgresql, sqlite
+
+from personas.reports import (
+    AnyCallEvent,
+    CallReport,
+    ClosedEvent,
+    Fact,
+    FactEvent,
+    read_event,
+)
+from router.db import Store
+from router.errors import StoreUnavailable
+from router.records.archive import Archive
+from router.records.call_tables import TENANT, calls, events, facts
+from router.records.claims import claims
+from router.records.summary import KINDS, summary
+
+log = structlog.get_logger(__name__)
+
+QUALIFICATION: Final = "qualification"
+SILENT_S: Final = 6 * 3600.0  # after that a call of which nothing was heard is taken to be over
+VANISHED_S: Final = 20.0  # how long a call must be silent to be asked for
+PURGE_CHUNK: Final = 200  # calls of one transaction
+DAY_S: Final = 86_400.0
+ROUTER: Final = 0  # the attempt of the router's own events
+
+_COUNTED: Final = {
+    "turn": "turns",
+    "fact": "facts",
+    "tool_call": "tool_calls",
+    "problem": "problems",
+}
+_ONCE: Final = ("room", "room_sid", "sip_call_id", "caller", "dialed_number", "trunk")
+_PERSONA: Final = ("persona_name", "persona_version", "persona_origin", "persona_because")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatched:
+    """What the router knows of a call when it sends an agent."""
+
+    call_id: str
+    attempt: int
+    room: str
+    room_sid: str
+    sip_call_id: str | None
+    caller: str | None
+    dialed_number: str | None
+    trunk: str | None
+    persona_name: str | None
+    persona_version: str
+    persona_origin: str
+    persona_because: str
+    language: str | None
+    started_at: float  # unix seconds: the webhook
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A call that is not over, as far as its record says."""
+
+    call_id: str
+    room_sid: str | None
+
+
+class Calls(Archive):
+    """The records. *clock* gives Unix seconds."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+        super().__init__(store)
+        self._clock = clock
+        self._dialect = sqlite if store.is_sqlite else postgresql
+        self._begin = self._begin_statement()
+        self._new_call = self._dialect.insert(calls).on_conflict_do_nothing()
+        self._new_event = (
+            self._dialect.insert(events).on_conflict_do_nothing().returning(events.c.seq)
+        )
+        self._new_fact = self._dialect.insert(facts).on_conflict_do_nothing()
+
+    # ---- what happens to a call ----
+
+    def dispatched(self, call: Dispatched) -> None:
+        """Begin or go on with a record, soon; the first report begins it if that fails."""
+        row = _empty(call.call_id, self._clock()) | {
+            name: getattr(call, name) for name in (*_ONCE, *_PERSONA, "language", "started_at")
+        }
+        row |= {"direction": "inbound", "attempts": call.attempt, "opened_by": "router"}
+        self._store.write_soon(
+            lambda connection: connection.execute(self._begin, row), _not_written
+        )
+
+    async def take(self, report: CallReport) -> int:
+        """Store a report; return the highest seq up to which all events of the attempt are stored.
+
+        Raises:
+            StoreUnavailable: it may or may not be stored; send it again.
+        """
+        now = self._clock()
+        return await self._store.write(lambda connection: self._take(connection, report, now))
+
+    async def ended(self, call_ids: Sequence[str], because: str) -> None:
+        """Close what is open of these records; an agent may know better, now or later.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        now = self._clock()
+        await self._store.write(lambda c: self.end(c, call_ids, because, now))
+
+    def end(
+        self, connection: sa.Connection, call_ids: Collection[str], because: str, at: float
+    ) -> None:
+        """Do as ``ended`` does, in somebody else's transaction."""
+        is_open = sa.select(calls.c.call_id).where(
+            calls.c.call_id.in_(list(call_ids)), calls.c.ended_at.is_(None)
+        )
+        for call_id in connection.execute(is_open).scalars().all():
+            closed = ClosedEvent(
+                seq=1, attempt=1, at=at, reason=because, disposition="", duration_s=0.0
+            )
+            row = _event_row(call_id, closed) | {"attempt": ROUTER}
+            connection.execute(self._new_event, row)
+            self._summarise(connection, call_id, {})
+
+    def room_finished(self, room_sid: str) -> None:
+        """Close what is open in a room, soon."""
+        at = self._clock()
+        in_room = sa.select(calls.c.call_id).where(
+            calls.c.room_sid == room_sid, calls.c.ended_at.is_(None)
+        )
+
+        def close(connection: sa.Connection) -> None:
+            found = connection.execute(in_room).scalars().all()
+            self.end(connection, found, "the room was closed", at)
+
+        self._store.write_soon(close, _not_written)
+
+    # ---- housekeeping ----
+
+    async def close_ended(self) -> int:
+        """Close records whose claim has ended; return how many."""
+        ended = (
+            sa.select(calls.c.call_id, claims.c.ended_because)
+            .join(claims, claims.c.call_id == calls.c.call_id)
+            .where(calls.c.ended_at.is_(None), claims.c.state == "ended")
+            .limit(PURGE_CHUNK)
+        )
+        found = await self._store.read(lambda connection: connection.execute(ended).all())
+        because_of: dict[str, list[str]] = {}
+        for row in found:
+            because_of.setdefault(row.ended_because or "the call ended", []).append(row.call_id)
+        for because, call_ids in because_of.items():
+            await self.ended(call_ids, because)
+        return len(found)
+
+    async def silent(self) -> list[Open]:
+        """Return the open calls of which nothing was heard for a moment, longest silent first."""
+        select = (
+            sa.select(calls.c.call_id, calls.c.room_sid)
+            .where(calls.c.ended_at.is_(None), calls.c.heard_at < self._clock() - VANISHED_S)
+            .order_by(calls.c.heard_at)
+            .limit(1_000)
+        )
+        rows = await self._store.read(lambda connection: connection.execute(select).all())
+        return [Open(*row) for row in rows]
+
+    async def give_up_silent(self) -> int:
+        """Close records of which nothing was heard for ``SILENT_S``; return how many."""
+        old = (
+            sa.select(calls.c.call_id)
+            .where(calls.c.ended_at.is_(None), calls.c.heard_at < self._clock() - SILENT_S)
+            .limit(PURGE_CHUNK)
+        )
+        now = self._clock()
+
+        def close(connection: sa.Connection) -> int:
+            found = connection.execute(old).scalars().all()
+            self.end(connection, found, "nothing was heard of it any more", now)
+            return len(found)
+
+        return await self._store.write(close)
+
+    async def purge(self, days: float) -> int:
+        """Delete up to ``PURGE_CHUNK`` calls that began more than *days* ago; return how many."""
+        old = (
+            sa.select(calls.c.call_id)
+            .where(calls.c.tenant == TENANT, calls.c.started_at < self._clock() - days * DAY_S)
+            .order_by(calls.c.started_at)
+            .limit(PURGE_CHUNK)
+        )
+
+        def purge(connection: sa.Connection) -> int:
+            found = connection.execute(old).scalars().all()
+            for table in (events, facts, calls):
+                connection.execute(sa.delete(table).where(table.c.call_id.in_(found)))
+            return len(found)
+
+        return await self._store.write(purge)
+
+    # ---- in a transaction ----
+
+    def _take(self, connection: sa.Connection, report: CallReport, now: float) -> int:
+        call_id, attempt = report.call_id, report.attempt
+        by_seq = {event.seq: event for event in report.events}
+        rows = [_event_row(call_id, event) for event in by_seq.values()]
+        stored = connection.execute(self._new_event, rows).scalars().all()
+        if new := [by_seq[seq] for seq in stored]:
+            begun = min(event.at for event in new)
+            row = _empty(call_id, now) | {"started_at": begun, "attempts": attempt}
+            connection.execute(self._new_call, row)
+            told = [event for event in new if isinstance(event, FactEvent)]
+            if told:
+                self._note_facts(connection, call_id, told)
+            self._count(connection, call_id, new, now)
+            earlier = sa.update(calls).where(
+                calls.c.call_id == call_id,
+                calls.c.opened_by == "agent",
+                calls.c.started_at > begun,
+            )
+            connection.execute(earlier.values(started_at=begun))
+            if any(event.kind in KINDS for event in new):
+                self._summarise(connection, call_id, self._qualification(connection, call_id, told))
+            elif told:
+                values = self._qualification(connection, call_id, told)
+                if values:
+                    self._update(connection, call_id, values)
+        return _acknowledged(connection, call_id, attempt)
+
+    def _note_facts(
+        self, connection: sa.Connection, call_id: str, told: Sequence[FactEvent]
+    ) -> None:
+        caller = connection.execute(
+            sa.select(calls.c.caller).where(calls.c.call_id == call_id)
+        ).scalar_one()
+        rows = [
+            {
+                "call_id": call_id,
+                "attempt": fact.attempt,
+                "seq": fact.seq,
+                "fact_id": fact.id,
+                "tenant": TENANT,
+                "caller": caller,
+                "at": fact.at,
+                "category": fact.category,
+                "information": fact.information,
+            }
+            for fact in told
+        ]
+        connection.execute(self._new_fact, rows)
+
+    @staticmethod
+    def _count(
+        connection: sa.Connection, call_id: str, new: Sequence[AnyCallEvent], now: float
+    ) -> None:
+        values: dict[str, Any] = {"heard_at": now}
+        for kind, number in Counter(event.kind for event in new).items():
+            if kind in _COUNTED:
+                column = calls.c[_COUNTED[kind]]
+                values[column.name] = column + number
+        connection.execute(sa.update(calls).where(calls.c.call_id == call_id).values(**values))
+
+    @staticmethod
+    def _qualification(
+        connection: sa.Connection, call_id: str, told: Iterable[Fact]
+    ) -> dict[str, Any]:
+        """Return what the call is qualified as, if *told* may have changed it."""
+        if not any(fact.category == QUALIFICATION for fact in told):
+            return {}
+        latest = (
+            sa.select(facts.c.information)
+            .where(facts.c.call_id == call_id, facts.c.category == QUALIFICATION)
+            .order_by(facts.c.attempt.desc(), facts.c.seq.desc())
+            .limit(1)
+        )
+        return {"qualification": connection.execute(latest).scalar_one()[:200]}
+
+    def _summarise(
+        self, connection: sa.Connection, call_id: str, values: Mapping[str, Any]
+    ) -> None:
+        """Make the record say what all events of the call say together."""
+        found = connection.execute(
+            sa.select(events.c.attempt, events.c.body).where(
+                events.c.call_id == call_id, events.c.kind.in_(KINDS)
+            )
+        ).all()
+        told = [(row.attempt, read_event(row.body)) for row in found]
+        agents = [event for attempt, event in told if attempt != ROUTER]
+        ours = [
+            event for attempt, event in told if attempt == ROUTER and isinstance(event, ClosedEvent)
+        ]
+        columns = {**summary(agents, ours[0] if ours else None), **values}
+        before = connection.execute(sa.select(calls).where(calls.c.call_id == call_id)).one()
+        columns |= _ring(before, columns)
+        self._update(connection, call_id, columns)
+        caller = columns.get("caller")
+        if caller is not None and caller != before.caller:
+            connection.execute(
+                sa.update(facts).where(facts.c.call_id == call_id).values(caller=caller)
+            )
+
+    @staticmethod
+    def _update(connection: sa.Connection, call_id: str, values: Mapping[str, Any]) -> None:
+        connection.execute(sa.update(calls).where(calls.c.call_id == call_id).values(**values))
+
+    def _begin_statement(self) -> Any:
+        insert = self._dialect.insert(calls)
+        new, row = insert.excluded, calls.c
+        later = row.attempts < new.attempts
+        first, ours = row.started_at <= new.started_at, row.opened_by == new.opened_by
+        known = {name: sa.func.coalesce(row[name], new[name]) for name in (*_ONCE, "language")}
+        persona = {name: sa.case((later, new[name]), else_=row[name]) for name in _PERSONA}
+        return insert.on_conflict_do_update(
+            index_elements=[row.call_id],
+            set_={
+                **known,
+                **persona,
+                "attempts": sa.case((later, new.attempts), else_=row.attempts),
+                "started_at": sa.case((first & ours, row.started_at), else_=new.started_at),
+                "opened_by": new.opened_by,
+                "heard_at": new.heard_at,
+            },
+        )
+
+
+def _not_written(error: StoreUnavailable) -> None:
+    log.error("record.not_written", reason=error.reason)
+
+
+def _empty(call_id: str, now: float) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(column.name for column in calls.c)
+    row |= dict.fromkeys(_COUNTED.values(), 0)
+    row |= {"call_id": call_id, "tenant": TENANT, "direction": "inbound", "opened_by": "agent"}
+    return row | {"attempts": 1, "started_at": now, "heard_at": now}
+
+
+def _event_row(call_id: str, event: AnyCallEvent) -> dict[str, Any]:
+    return {
+        "call_id": call_id,
+        "attempt": event.attempt,
+        "seq": event.seq,
+        "at": event.at,
+        "kind": event.kind,
+        "body": event.model_dump_json(),
+    }
+
+
+def _ring(before: Any, columns: Mapping[str, Any]) -> dict[str, float]:
+    """Return how long an inbound call rang."""
+    answered_at = columns.get("answered_at")
+    if answered_at is None or columns.get("direction", before.direction) != "inbound":
+        return {}
+    return {"ring_ms": round(max(0.0, answered_at - before.started_at) * 1000, 1)}
+
+
+def _acknowledged(connection: sa.Connection, call_id: str, attempt: int) -> int:
+    of_attempt = (events.c.call_id == call_id) & (events.c.attempt == attempt)
+    counted = sa.select(sa.func.count(), sa.func.max(events.c.seq)).where(of_attempt)
+    count, highest = connection.execute(counted).one()
+    if count == highest:
+        return int(highest)
+    seqs = sa.select(events.c.seq).where(of_attempt).order_by(events.c.seq)
+    reached = 0
+    for seq in connection.execute(seqs).scalars():
+        if seq != reached + 1:
+            break
+        reached = seq
+    return reached

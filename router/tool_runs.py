@@ -1,0 +1,28 @@
+"""The port behind ``POST /api/calls/{id}/tools/{name}``: what agents have the router do."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from router.errors import ToolRefused
+
+
+class Toolbox(Protocol):
+    """Runs tools for calls."""
+
+    async def run(self, call_id: str, name: str, arguments: Mapping[str, Any]) -> str:
+        """Run the tool *name* for a call; return what the model shall hear.
+
+        Raises:
+            ToolRefused: it was not done; in words for the model.
+            StoreUnavailable: the database did not answer.
+        """
+        ...
+
+
+class EmptyToolbox:
+    """Has no tools."""
+
+    async def run(self, call_id: str, name: str, arguments: Mapping[str, Any]) -> str:
+        """Refuse."""
+        del call_id, name, arguments
+        raise ToolRefused("There is no such tool.", status=404)
