@@ -28,12 +28,14 @@ from agent.settings import AgentSettings
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
 from agent.transfers import transfer
+from personas.changes import TOPIC, Assembly
+from personas.changes import read as read_change
 from personas.dispositions import Disposition
-from personas.errors import PersonaError
+from personas.errors import BadMetadata, PersonaError
 from personas.model import Persona
 from personas.options import TransferTarget
 from personas.phone import parse
-from personas.reports import Closed
+from personas.reports import Closed, Problem
 from personas.sources.files import FilePersonaSource
 from personas.traces import context_of
 
@@ -206,6 +208,7 @@ class Call:
             longest_s=self._settings.agent_max_call_s,
             other_side=_other_side(brief, caller),
         )
+        room.on("data_received", partial(self._on_data, Assembly()))
         await conversation.start(room, caller.identity)
         self._stages.reach("session")
         self._spawn(self._presence.beat(room.local_participant))
@@ -252,6 +255,29 @@ class Call:
     def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
         if reason == rtc.DisconnectReason.PARTICIPANT_REMOVED:
             self._give_way(election.Leave("removed from the room"))
+
+    def _on_data(self, assembly: Assembly, packet: rtc.DataPacket) -> None:
+        """Take a change of the persona: from the server alone, whose packets have no sender."""
+        if packet.topic != TOPIC:
+            return
+        if packet.participant is not None:
+            log.warning("change.refused", because="a participant sent it")
+        elif (text := assembly.take(packet.data)) is not None:
+            self._spawn(self._change(text))
+
+    async def _change(self, text: str) -> None:
+        """Have the conversation go on as the persona of *text*."""
+        conversation, house = self._conversation, await self._house.persona()
+        if conversation is None:
+            return
+        try:
+            brief = job.changed(conversation.brief, read_change(text), house=house)
+        except BadMetadata as exc:
+            log.error("change.refused", because=exc.reason)
+            self._reporter.note(Problem(what=f"a change of the persona was refused: {exc.reason}"))
+            return
+        brief = filled(brief)
+        await conversation.change(brief, speech.choose(self._settings, brief))
 
     def _on_left(self, caller: str, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == caller:

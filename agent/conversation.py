@@ -44,6 +44,7 @@ log = structlog.get_logger(__name__)
 GREETING_TIMEOUT_S: Final = 5.0  # for the first sound of a greeting that is being prepared
 SPEECH_TIMEOUT_S: Final = 8.0  # for an announcement to begin
 SPEECH_S_A_CHAR: Final = 0.15  # slower than anybody speaks
+CHANGE_TIMEOUT_S: Final = 15.0  # for a turn to end at which the persona may change
 TURN_TIMEOUT_S: Final = 5.0  # for the end of a turn, before it is broken off
 
 
@@ -84,6 +85,7 @@ class Conversation:
         self._presence = presence
         self._stages = stages
         self._other_side = other_side
+        self._longest_s = longest_s
         self._hears_audio = parts.hears_audio
         self._limits = Limits.of(brief, longest_s=longest_s, hears_audio=parts.hears_audio)
         self._open = False  # from the greeting on
@@ -189,6 +191,36 @@ class Conversation:
         await self._speak(phrases(self._brief.language).transferring)
         await self._ways.refer(target)
 
+    @property
+    def brief(self) -> job.Brief:
+        """Who speaks at present, and what the call is about."""
+        return self._brief
+
+    async def change(self, brief: job.Brief, parts: speech.Speech) -> None:
+        """Go on as *brief*, from the next turn on: instructions, tools, language and voice.
+
+        The limits stay those that the call began with; their words change.
+        """
+        with contextlib.suppress(TimeoutError, RuntimeError):
+            async with asyncio.timeout(CHANGE_TIMEOUT_S):
+                await self._session.wait_for_idle()
+        if self._leaving:
+            return
+        self._brief = brief
+        limits = Limits.of(brief, longest_s=self._longest_s, hears_audio=self._hears_audio)
+        self._limits = replace(
+            limits,
+            max_duration_s=self._limits.max_duration_s,
+            silence_s=self._limits.silence_s,
+        )
+        await self._agent.update_instructions(self._instructions())
+        await self._agent.update_tools(self._tools())
+        try:
+            self._agent.update_options(llm=parts.mind, tts=parts.mouth, stt=parts.ears or NOT_GIVEN)
+        except RuntimeError:  # one of the two hears and speaks by itself
+            self._reporter.note(Problem(what="the voice could not be changed during the call"))
+        self._apply(brief, parts)
+
     async def aclose(self) -> None:
         """Stop what runs beside the conversation."""
         self.minutes.close()
@@ -243,6 +275,15 @@ class Conversation:
                 because=brief.because,
                 name=brief.persona_name,
                 language=brief.language,
+            )
+        )
+        self._reporter.note(
+            PersonaApplied(
+                version=brief.version,
+                origin=brief.origin,
+                because=brief.because,
+                name=brief.persona_name,
+                language=parts.language.code,
             )
         )
         problems = (*brief.problems, *parts.problems, *tools.offer_for(brief).problems)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
-from personas.contract import RESERVED_KEY, CallConfig, Report, read_metadata
+from personas.changes import Change
+from personas.contract import RESERVED_KEY, CallConfig, Report, encode, read_metadata
 from personas.errors import BadMetadata, PersonaError, PersonaInvalid
 from personas.model import Persona, Voice, version_of
 from personas.options import NO_OPTIONS, PersonaOptions, read_options
@@ -121,6 +122,26 @@ def read(
     brief = _room(brief, room_metadata)
     brief = _job(brief, job_metadata, personas_by_id, dialed)
     return _participant(brief, participant_metadata)
+
+
+def changed(brief: Brief, change: Change, *, house: Persona) -> Brief:
+    """Give *brief* with another persona in the place of who spoke; what the call is about stays.
+
+    Raises:
+        BadMetadata: ``other_call``: the change is not of this call.
+    """
+    if brief.call is None or brief.call.call_id != change.call_id:
+        raise BadMetadata("the change is of another call", reason="other_call")
+    call = brief.call.model_copy(update={"origin": change.origin, "resume": False})
+    text = encode(change.persona, call, house).text
+    new = read(text, "", "", house=house, personas_by_id=lambda _: None)
+    return replace(
+        new,
+        campaign_prompt=brief.campaign_prompt,
+        call_reason=brief.call_reason,
+        variables=brief.variables,
+        found=brief.found,
+    )
 
 
 # ---- the places ---------------------------------------------------------------------------

@@ -15,10 +15,10 @@ from typing import Final
 
 import structlog
 from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
-from livekit.agents.utils import http_context
 
 from agent import job, speech
 from agent.call import Call, House
+from agent.rehearsal import rehearse
 from agent.report import sender_for
 from agent.resend import Resender
 from agent.settings import AgentSettings
@@ -80,8 +80,7 @@ def warm_up(process: JobProcess) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    # Reading the certificates takes 30 ms and more, in which a call would be held up.
-    http_context._create_ssl_context()  # noqa: SLF001 - the one way that is not in an event loop
+    rehearse()
     settings = AgentSettings.load()
     process.userdata[_SETTINGS] = settings
     files = FilePersonaSource(settings.persona_dir) if settings.persona_dir else None

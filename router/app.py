@@ -12,7 +12,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from router.answers import SHED
+from router.api.calendars import calendar
 from router.api.calls import call, calls
+from router.api.live import change_persona
 from router.api.purges import purge
 from router.api.reports import report
 from router.api.tools import run_tool
@@ -39,7 +41,9 @@ ROUTES = [
     Route("/api/calls", calls),
     Route("/api/calls/{id}", call),
     Route("/api/calls/{id}/trace", trace),
+    Route("/api/calls/{id}/persona", change_persona, methods=["POST"]),
     Route("/api/calls/{id}/tools/{name}", run_tool, methods=["POST"]),
+    Route("/api/calendars/{name}.ics", calendar),
     Route("/api/reports", report, methods=["POST"]),
     Route("/api/personas/purge", purge, methods=["POST"]),
 ]

@@ -7,7 +7,7 @@ off: the library would otherwise send a request again, and CreateDispatch done t
 import asyncio
 import json
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
@@ -16,13 +16,14 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from livekit import api
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
-from livekit.protocol.models import ParticipantInfo
+from livekit.protocol.models import DataPacket, ParticipantInfo
 from livekit.protocol.room import (
     CreateRoomRequest,
     DeleteRoomRequest,
     ListParticipantsRequest,
     ListRoomsRequest,
     RoomParticipantIdentity,
+    SendDataRequest,
 )
 from livekit.protocol.sip import (
     STS_TRANSFER_FAILED,
@@ -204,6 +205,21 @@ class LiveKit:
         """
         request = RoomParticipantIdentity(room=room, identity=identity)
         await self._ask(self._api.room.remove_participant(request))
+
+    async def send(self, room: str, identities: Sequence[str], topic: str, data: bytes) -> None:
+        """Send *data*, reliably, to these participants of *room* alone.
+
+        Raises:
+            LiveKitUnavailable: it was not answered; ``not_found`` when there is no such room.
+        """
+        request = SendDataRequest(
+            room=room,
+            data=data,
+            kind=DataPacket.Kind.RELIABLE,
+            destination_identities=identities,
+            topic=topic,
+        )
+        await self._ask(self._api.room.send_data(request))
 
     async def withdraw(self, room: str) -> int:
         """Delete every dispatch of a named agent in *room*; return how many there were.

@@ -9,6 +9,9 @@ RouterError
 │   └── DispatchUnknown   LiveKit may have done it: never repeat blindly, look first
 ├── ReportRefused       a request of an agent that is not served; answer its ``status`` and ``fix``
 ├── ToolRefused         a tool was not run or not done; the reason is a sentence for the model
+├── CalendarAway        a calendar did not answer: its tools are withdrawn for this call
+├── BookingRefused      an appointment cannot be had; the reason is a sentence for the model
+├── NotChanged          the persona of a call was not changed, and will not be if tried again now
 ├── BadCursor           a list was asked to go on from a place that is none of its own
 ├── LiveKitUnavailable  a question to LiveKit was not answered
 └── StoreUnavailable    the database did not answer
@@ -70,6 +73,21 @@ class ToolRefused(RouterError):
     def __init__(self, reason: str, *, status: int = 422) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class CalendarAway(RouterError):
+    """A calendar did not answer, or not in a way that can be used."""
+
+
+class BookingRefused(RouterError):
+    """An appointment cannot be had: the time is taken, or the calendar wants to know more.
+
+    ``reason`` is a sentence for the model.
+    """
+
+
+class NotChanged(RouterError):
+    """Why: ``no_such_call``, ``no_agent``, ``persona_too_large``."""
 
 
 class BadCursor(RouterError):

@@ -7,6 +7,7 @@ reach the router, and not from a browser or a proxy, which would lend others its
 import ipaddress
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
@@ -49,8 +50,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-async def read_purge(request: Request, region: str | None) -> PhoneNumber | None:
-    """Read which number is to be forgotten; ``None``: all of them.
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """What is to be forgotten."""
+
+    number: PhoneNumber | None  # None: all
+    live: bool = False  # calls that go on are to speak as the new persona
+
+
+async def read_purge(request: Request, region: str | None) -> Purge:
+    """Read which number is to be forgotten, and whether calls that go on are to hear of it.
 
     Raises:
         PurgeRefused: it is neither, or the number cannot be read.
@@ -66,14 +75,15 @@ async def read_purge(request: Request, region: str | None) -> PhoneNumber | None
         wanted = json.loads(body)
     except (ValueError, RecursionError):
         wanted = None
-    if wanted == {"all": True}:
-        return None
-    if not isinstance(wanted, dict) or set(wanted) != {"number"}:
+    live = wanted.pop("live", False) if isinstance(wanted, dict) else False
+    if wanted == {"all": True} and isinstance(live, bool):
+        return Purge(None, live)
+    if not isinstance(wanted, dict) or set(wanted) != {"number"} or not isinstance(live, bool):
         raise _bad("bad_purge", 'send {"number": "+13125550100"} or {"all": true}')
     number = parse(str(wanted["number"]), region)
     if number is None:
         raise _bad("number_unknown", "send the number as E.164, or set DEFAULT_REGION")
-    return number
+    return Purge(number, live)
 
 
 def _bad(reason: str, fix: str, status: int = 400) -> PurgeRefused:

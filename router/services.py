@@ -23,18 +23,22 @@ from router.events import MAX_BODY_BYTES
 from router.findings import Refusals
 from router.inbound import InboundCalls
 from router.lastresort.desk import LastResort, available
+from router.live import LiveCalls
 from router.metrics import Metrics
 from router.overload import Gate
+from router.records.appointments import BuiltInCalendar
 from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Journal
 from router.records.leases import Lease
 from router.records.owed import Owed
+from router.records.recollection import Recollection
 from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
 from router.tokens import Keys
-from router.tool_runs import EmptyToolbox, Toolbox
+from router.tool_runs import Toolbox
+from router.toolbox import open_toolbox
 from router.trunks import Trunks
 from router.watch import Watch
 
@@ -62,6 +66,8 @@ class Services:
     bookkeeping: Bookkeeping
     report_bodies: Bodies
     toolbox: Toolbox
+    appointments: BuiltInCalendar
+    live: LiveCalls
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -88,7 +94,11 @@ async def open_services(
         await store.open()
         lookup = lookup_from(settings, metrics)
         try:
-            async with livekit_from(settings) as livekit:
+            appointments = BuiltInCalendar(store, clock=clock)
+            async with (
+                livekit_from(settings) as livekit,
+                open_toolbox(settings, store, appointments, clock=clock) as toolbox_for,
+            ):
                 owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
                 claims = Claims(
                     store,
@@ -151,7 +161,14 @@ async def open_services(
                         calls=calls, livekit=livekit, days=settings.records_days
                     ),
                     report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
-                    toolbox=EmptyToolbox(),
+                    toolbox=toolbox_for(claims),
+                    appointments=appointments,
+                    live=LiveCalls(
+                        livekit=livekit,
+                        claims=claims,
+                        recollection=Recollection(store),
+                        find=lookup.find,
+                    ),
                     clock=clock,
                 )
         finally:

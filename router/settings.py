@@ -174,6 +174,21 @@ class RouterSettings(Environment):
     records_days: float = Field(
         default=90.0, gt=0, description="how long a call's record is kept, in days"
     )
+    tool_hosts: str = Field(
+        default="",
+        description="hosts that HTTP tools of personas may ask, as `api.example.org,10.0.0.5:8443`",
+    )
+    tool_secrets_dir: Path | None = Field(
+        default=None, description="folder with a file for each bearer token that HTTP tools name"
+    )
+    calcom_api_key: SecretStr = Field(
+        default=SecretStr(""), description="key of Cal.com, for calendars of that provider"
+    )
+    calcom_api_base: str = Field(
+        default="https://api.cal.com/v2",
+        pattern=r"^https?://\S+$",
+        description="address of Cal.com's API",
+    )
     public_url: str = Field(
         default="",
         pattern=r"^(|https?://\S+)$",

@@ -164,6 +164,10 @@ class Phone:
         me = self._room_now().local_participant
         await self._request(me.publish_dtmf(code=codes[key], digit=key))
 
+    async def send_data(self, data: bytes, *, topic: str) -> None:
+        """Send a data packet to everybody in the room."""
+        await self._request(self._room_now().local_participant.publish_data(data, topic=topic))
+
     async def set_call_status(self, status: str) -> None:
         """Set ``sip.callStatus``, as the gateway does when a call's state changes."""
         me = self._room_now().local_participant

@@ -334,6 +334,24 @@ class Claims:
             return None
         return Spoke(found.persona_source, found.persona_version, read(found.document))
 
+    async def changed(self, call_id: str, *, persona: Persona, persona_source: str) -> None:
+        """Write down that *persona* speaks in a call from now on; raises StoreUnavailable."""
+        update = (
+            sa.update(claims)
+            .where(claims.c.call_id == call_id, claims.c.state != "ended")
+            .values(
+                persona_source=persona_source,
+                persona_version=persona.version,
+                updated_at=self._clock(),
+            )
+        )
+
+        def change(connection: sa.Connection) -> None:
+            connection.execute(update)
+            self._snapshots.write(connection, persona)
+
+        await self._store.write(change)
+
     # ---- what the watch does ----
 
     async def watched(self) -> list[Watched]:

@@ -6,12 +6,22 @@ from typing import Any
 
 from livekit import api
 
+from personas.changes import TOPIC, Change, parts_of, write
 from personas.contract import CallConfig, Origin, encode
 from personas.model import Persona
 from personas.sources.files import shipped
 from router.demo.livekit_server import LiveKitServer
 from router.demo.processes import Child
-from tests.e2e.test_agent import client, dispatch, events, is_calm, phone, until, worker
+from tests.e2e.test_agent import (
+    agents_in,
+    client,
+    dispatch,
+    events,
+    is_calm,
+    phone,
+    until,
+    worker,
+)
 
 __all__ = ["client", "worker"]  # fixtures
 
@@ -121,3 +131,72 @@ async def test_a_transfer_that_the_gateway_cannot_do_is_said_and_the_call_goes_o
 
     assert said[1] == "One moment please, I am putting you through."
     assert events(worker, "transfer.failed")
+
+
+def change(**fields: Any) -> list[bytes]:
+    persona = Persona.from_document({**DOCUMENT, **fields})
+    origin = Origin(source="api", version=persona.version, because="it was changed")
+    return parts_of(write(Change("c1", persona, origin)), "change-1")
+
+
+async def test_a_persona_changes_in_the_middle_of_a_call(
+    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+) -> None:
+    async with phone(livekit) as caller:
+        await dispatch(client, caller.room, metadata())
+        await caller.wait_for_words(timeout_s=15)
+        agent = caller.agents_present[0]
+        new = {
+            "persona_name": "Jonas",
+            "personality": "Du bist Jonas vom Nachtdienst. " + "Sei freundlich. " * 400,
+            "closing_message": "Ahoi!",
+            "language": "de",
+        }
+
+        for packet in change(**new):
+            await client.room.send_data(
+                api.SendDataRequest(
+                    room=caller.room,
+                    data=packet,
+                    topic=TOPIC,
+                    destination_identities=[agent],
+                )
+            )
+        await until(lambda: len(events(worker, "persona.applied")) == 2)
+        await caller.say("Wer sind Sie?")
+        await caller.wait_for_words(timeout_s=15, count=2, containing="Jonas")
+        shown = await shown_name(client, caller.room, "Jonas")
+        await caller.say("Tschüss")
+        await caller.wait_for_end(timeout_s=15)
+        said = [one.text.strip() for one in caller.utterances]
+
+    assert said[1:] == ["Ich bin Jonas vom Nachtdienst.", "Ahoi!"]
+    first, second = events(worker, "persona.applied")
+    assert (first["language"], second["language"]) == ("en", "de")
+    assert shown == second["version"] != first["version"]
+    assert is_calm(worker)
+
+
+async def shown_name(client: api.LiveKitAPI, room: str, name: str) -> str:
+    """Wait until the agent shows *name*; return the version beside it."""
+    while True:
+        (agent,) = await agents_in(client, room)
+        if agent.attributes["persona.name"] == name:
+            return agent.attributes["persona.version"]
+
+
+async def test_nobody_but_the_server_changes_the_persona(
+    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+) -> None:
+    async with phone(livekit) as caller:
+        await dispatch(client, caller.room, metadata())
+        await caller.wait_for_words(timeout_s=15)
+
+        for packet in change(persona_name="Mallory", personality="You are Mallory."):
+            await caller.send_data(packet, topic=TOPIC)
+        await until(lambda: events(worker, "change.refused"))
+        await caller.say("Who are you?")
+        await caller.wait_for_words(timeout_s=15, count=2, containing="I am Mira")
+
+    assert events(worker, "change.refused")[0]["because"] == "a participant sent it"
+    assert len(events(worker, "persona.applied")) == 1

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 _WORD = sa.String(200)
 #: Lists run newest first, within a tenant, by what they may be filtered by.
