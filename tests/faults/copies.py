@@ -26,6 +26,7 @@ class Plan:
     copies: int = 9
     replicas: int = 3
     kill_every_s: float = 0.0  # 0: never
+    kills: int = 1_000_000  # at most
     scale: float = 0.25  # of the pauses between LiveKit's five tries
     held_s: float = 0.5
     policy: str = ""  # a known-bad router's
@@ -54,7 +55,9 @@ async def run(ground: Ground, plan: Plan) -> Seen:
         callers = Callers(livekit=livekit, hooks=hooks, copies=plan.copies, held_s=plan.held_s)
         placing = asyncio.create_task(callers.place(plan.calls, per_s=plan.per_s))
         if plan.kill_every_s:
-            await routers.kill_at_random(placing.done, every_s=plan.kill_every_s)
+            await routers.kill_at_random(
+                lambda: placing.done() or routers.killed >= plan.kills, every_s=plan.kill_every_s
+            )
         await placing
         spare = routers.logged("call.not_claimed")
     attempts = livekit.per_attempt()
@@ -78,7 +81,7 @@ async def itself(ground: Ground) -> Seen:
         return await run(
             ground, Plan(calls=1000, per_s=10, kill_every_s=1, scale=0.5, held_s=HELD_S)
         )
-    return await run(ground, Plan(calls=20, per_s=10, kill_every_s=0.8))
+    return await run(ground, Plan(calls=20, per_s=10, kill_every_s=0.6, kills=4))
 
 
 async def looks(ground: Ground) -> Seen:

@@ -29,7 +29,7 @@ from tests.faults.virtual import virtually
 Mode = Literal["well", "down", "drips", "half_open", "garbage", "swapped", "failing", "slow"]
 
 BUDGET_S: Final = 2.0
-LOOKUPS: dict[Size, int] = {"quick": 3_000, "full": 100_000}
+LOOKUPS: dict[Size, int] = {"quick": 2_000, "full": 100_000}
 #: How long each lasts, in virtual seconds.
 COURSE: Final[tuple[tuple[Mode, float], ...]] = (
     ("well", 60),

@@ -59,11 +59,15 @@ class Replicas:
             for index in range(count)
         ]
         self._turn = cycle(self.routers)
+        self._stopped: RouterProcess | None = None
         self.killed = 0
 
     def pick(self) -> int:
-        """Give the port of the next one, up or not: the balancer has not noticed yet."""
-        return next(self._turn).port
+        """Give the port of the next one; a killed one is not noticed, a stopped one is."""
+        router = next(self._turn)
+        if router is self._stopped and len(self.routers) > 1:
+            router = next(self._turn)
+        return router.port
 
     async def restart_in_turn(
         self, settings: Mapping[str, str] | None = None, *, pause_s: float = 0.2
@@ -71,8 +75,10 @@ class Replicas:
         """Stop one after the other with SIGTERM and start it again, with new *settings*."""
         for router in self.routers:
             await router.stop()
+            self._stopped = router
             router.env |= settings or {}
             await router.start()
+            self._stopped = None
             await asyncio.sleep(pause_s)
 
     async def kill_at_random(self, until: Callable[[], bool], *, every_s: float) -> None:

@@ -8,7 +8,7 @@ from tests.faults.rooms import FakeRooms
 from tests.faults.scenario import Control, Ground, Scenario, Seen
 from tests.faults.webhooks import FakeWebhooks
 
-ROUNDS = {"quick": 1, "full": 10}
+ROUNDS = {"quick": 1, "full": 5}
 PER_S = {"quick": 15.0, "full": 20.0}
 REPLICAS = {"quick": 2, "full": 3}
 

@@ -18,6 +18,7 @@ PER_S: Final = 50
 SECONDS = {"quick": 4, "full": 60}
 FILES: Final = 512  # that the server's process may open
 IN_TIME_S: Final = 10.0  # a delivery that is not answered by then is not served
+ENOUGH: Final = 20  # that were not served: there is no need to go on
 _BEGUN: Final = (
     b"",
     b"P",
@@ -107,7 +108,12 @@ async def run(ground: Ground, target: processes.Running) -> Seen:
 
         count = PER_S * SECONDS[ground.size]
         await paced(count, PER_S, begin)
-        await asyncio.gather(*tasks)
+        left = set(tasks)
+        while left and len(took) - served < ENOUGH:
+            _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # those that were cancelled
         pressed = slow.open + slow.cut >= SLOW
     return Seen(
         holds=served == count and pressed,
