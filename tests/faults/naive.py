@@ -35,7 +35,7 @@ from router.services import livekit_from, plan_from
 from router.settings import RouterSettings
 
 LEASE_S: Final = 5.0
-LOOKING_UP_S: Final = 0.3  # a persona that is slow to come
+LOOKING_UP_S: Final = 1.0  # a persona that is slow to come
 FIRST: Final = {ATTRIBUTE_ATTEMPT: "1"}
 
 

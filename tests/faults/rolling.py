@@ -9,7 +9,7 @@ from tests.faults.scenario import Control, Ground, Scenario, Seen
 from tests.faults.webhooks import FakeWebhooks
 
 ROUNDS = {"quick": 1, "full": 5}
-PER_S = {"quick": 15.0, "full": 20.0}
+PER_S = {"quick": 8.0, "full": 20.0}
 REPLICAS = {"quick": 2, "full": 3}
 
 
@@ -27,7 +27,7 @@ async def run(ground: Ground, policy: str = "") -> Seen:
                 await routers.restart_in_turn()
 
         restarting = asyncio.create_task(restart())
-        callers = Callers(livekit=livekit, hooks=hooks, found_s=2.0 if policy else 20.0)
+        callers = Callers(livekit=livekit, hooks=hooks, found_s=3.0 if policy else 20.0)
         await callers.place_until(restarting.done, per_s=PER_S[ground.size])
         await restarting
     per_room = dict.fromkeys(callers.rooms, 0)

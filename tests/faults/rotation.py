@@ -10,8 +10,8 @@ from tests.faults.webhooks import FakeWebhooks
 
 OLD = ("oldkey", "old_secret_old_secret_old_secret_old_secret")
 NEW = ("newkey", "new_secret_new_secret_new_secret_new_secret")
-PER_S = {"quick": 10.0, "full": 20.0}
-REPLICAS = {"quick": 1, "full": 3}
+PER_S = {"quick": 5.0, "full": 20.0}
+REPLICAS = {"quick": 2, "full": 3}
 BETWEEN_S = {"quick": 0.5, "full": 10.0}  # how long each stage lasts
 
 
