@@ -6,7 +6,7 @@ It orders the steps and holds no rules: who we are is :mod:`agent.job`'s, what i
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -18,9 +18,10 @@ from livekit.agents import JobContext, utils
 from livekit.agents.utils.participant import wait_for_participant_attribute
 from opentelemetry.trace import get_tracer
 
-from agent import election, job, speech
+from agent import election, job, outbound, speech
 from agent.conversation import Conversation, filled, prepare
-from agent.errors import CallerMissing, RoomUnreachable, TransferFailed
+from agent.errors import CallerMissing, NotReached, RoomUnreachable, TransferFailed
+from agent.house import House
 from agent.minutes import opened
 from agent.presence import Presence
 from agent.report import reporter_for
@@ -30,13 +31,11 @@ from agent.stages import Stages
 from agent.transfers import transfer
 from personas.changes import TOPIC, Assembly
 from personas.changes import read as read_change
-from personas.dispositions import Disposition
-from personas.errors import BadMetadata, PersonaError
-from personas.model import Persona
+from personas.dispositions import Disposition, Outcome
+from personas.errors import BadMetadata
 from personas.options import TransferTarget
 from personas.phone import parse
 from personas.reports import Closed, Problem
-from personas.sources.files import FilePersonaSource
 from personas.traces import context_of
 
 log = structlog.get_logger(__name__)
@@ -45,35 +44,13 @@ CONNECT_TIMEOUT_S: Final = 10.0
 CALLER_TIMEOUT_S: Final = 60.0
 RUNG_TIMEOUT_S: Final = 5.0  # for a caller who was in the room before our router sent us
 ANSWER_TIMEOUT_S: Final = 10.0  # after that a caller who never becomes active is greeted anyway
+RINGS_S: Final = outbound.RINGING_S  # for a callee whom somebody else dialed to pick up
 DELETE_TIMEOUT_S: Final = 5.0
 REFERRED_TIMEOUT_S: Final = 5.0  # for a caller who was handed on to leave
 HUNG_UP: Final = "the caller hung up"
 CLOSED: Final = "the room closed"
-ATTRIBUTE_CALL_STATUS: Final = "sip.callStatus"
 ATTRIBUTE_DIALED: Final = "sip.trunkPhoneNumber"
 ATTRIBUTE_OTHER_SIDE: Final = "sip.phoneNumber"
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """Where the house persona and the personas of campaigns come from."""
-
-    shipped: Persona
-    files: FilePersonaSource | None = None
-
-    async def persona(self) -> Persona:
-        """Give the house persona as it is now."""
-        return await self.files.house() if self.files else self.shipped
-
-    async def by_id(self, persona_id: str | None) -> Persona | None:
-        """Read the persona file of an id, if there is one that can be used."""
-        if persona_id is None or self.files is None:
-            return None
-        try:
-            return await self.files.by_id(persona_id)
-        except PersonaError as exc:
-            log.error("persona_file.unusable", reason=exc.reason)
-            return None
 
 
 class Call:
@@ -94,6 +71,7 @@ class Call:
         self._reason = ""
         self._left_because = HUNG_UP
         self._elected = False
+        self.outcome: Outcome | None = None  # of a call that we dialed, or were to dial
 
     async def hold(self) -> None:
         """Bring the conversation up to the greeting; what happens then happens on events."""
@@ -117,12 +95,19 @@ class Call:
         house = await self._house.persona()
         named = await self._house.by_id(job.persona_id_of(ctx.job.metadata))
 
-        def read(room_metadata: str, caller_metadata: str, dialed: str | None = None) -> job.Brief:
-            metadata = (ctx.job.metadata, room_metadata, caller_metadata)
-            brief = job.read(*metadata, house=house, personas_by_id=lambda _: named, dialed=dialed)
-            return filled(brief)
+        def read(
+            room_metadata: str, caller_metadata: str, attributes: Mapping[str, str]
+        ) -> job.Brief:
+            brief = job.read(
+                *(ctx.job.metadata, room_metadata, caller_metadata),
+                house=house,
+                personas_by_id=named,
+                dialed=attributes.get(ATTRIBUTE_DIALED),
+            )
+            return filled(job.detected(brief, attributes))
 
-        brief = read(ctx.job.room.metadata, "")
+        log.info("dispatch.received", attempt=self._turn.attempt)
+        brief = read(ctx.job.room.metadata, "", {})
         parts = speech.choose(self._settings, brief)
         self._prepared = prepare(brief, parts)
         self._stages.reach("briefed")
@@ -131,11 +116,16 @@ class Call:
             if not self._stand():
                 return
             caller = await self._caller(brief)
-            dialed = caller.attributes.get(ATTRIBUTE_DIALED)
-            final = read(ctx.room.metadata, caller.metadata, dialed)
+            if isinstance(caller, outbound.Dial):
+                await self._call_out(caller, brief, parts)
+                return
+            final = read(ctx.room.metadata, caller.metadata, caller.attributes)
             if final != brief:
                 brief, parts = final, speech.choose(self._settings, final)
+            log.info("direction.detected", direction=brief.direction)
             await self._talk(caller, brief, parts)
+        except NotReached as exc:
+            self._not_reached(exc.outcome)
         except CallerMissing as exc:
             log.info("call.not_held", reason=exc.reason)
             if _rang(brief) and not ctx.room.remote_participants:
@@ -172,24 +162,73 @@ class Call:
             self._spawn(self._remove(verdict.remove))
         return True
 
-    async def _caller(self, brief: job.Brief) -> rtc.RemoteParticipant:
-        """Wait for whom we talk to: the SIP participant if there is one, else the first to come."""
-        for participant in self._ctx.room.remote_participants.values():
-            if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
-                return participant
-        if brief.phone_number:
-            log.error(
-                "dial.unsupported",
-                fix="this version does not dial: add the SIP participant before the dispatch",
-            )
-            raise CallerMissing("nobody to talk to")
+    async def _caller(self, brief: job.Brief) -> rtc.RemoteParticipant | outbound.Dial:
+        """Find whom we talk to: the SIP participant if there is one, else the first to come.
+
+        Or whom to dial, when the job says so and nobody else has dialed.
+        """
+        if there := self._sip_participant():
+            return there
+        default_trunk = self._settings.sip_trunk_id
+        plan = outbound.plan(brief, attempt=self._turn.attempt, default_trunk=default_trunk)
+        if isinstance(plan, outbound.Refuse):
+            log.error("outbound.refused", because=plan.outcome.because, fix=plan.fix)
+            raise NotReached(plan.outcome)
+        if isinstance(plan, outbound.Dial) and not plan.grace_s:
+            return plan
+        if isinstance(plan, outbound.Dial):
+            return await self._who_comes(plan.grace_s) or plan
+        if isinstance(plan, outbound.Await):
+            if came := await self._who_comes(plan.timeout_s):
+                return came
+            raise NotReached(plan.outcome)
+        if came := await self._who_comes(RUNG_TIMEOUT_S if _rang(brief) else CALLER_TIMEOUT_S):
+            return came
+        raise CallerMissing("nobody came")
+
+    def _sip_participant(self) -> rtc.RemoteParticipant | None:
+        sip = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
+        there = self._ctx.room.remote_participants.values()
+        return next((one for one in there if one.kind == sip), None)
+
+    async def _who_comes(self, timeout_s: float) -> rtc.RemoteParticipant | None:
         try:
-            async with asyncio.timeout(RUNG_TIMEOUT_S if _rang(brief) else CALLER_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 return await self._ctx.wait_for_participant()
         except TimeoutError:
-            raise CallerMissing("nobody came") from None
+            return None
         except RuntimeError:
             raise CallerMissing("the room closed") from None
+
+    async def _call_out(self, order: outbound.Dial, brief: job.Brief, parts: speech.Speech) -> None:
+        """Be ready to speak, dial, and greet when somebody has answered."""
+        room = self._ctx.room
+        log.info("direction.detected", direction=brief.direction)
+        other_side = _other_side(brief, {})
+        conversation = await self._begin(order.identity, brief, parts, other_side)
+        log.info("outbound.started")
+        self.outcome = await outbound.dial(self._api(), room, order)
+        if self._reason:
+            return  # a later attempt took over meanwhile
+        if not self.outcome.answered:
+            raise NotReached(self.outcome)
+        log.info("outbound.connected")
+        self._stages.reach("active")
+        room.on("participant_disconnected", partial(self._on_left, order.identity))
+        if order.identity not in room.remote_participants:
+            self.end(HUNG_UP)
+        await self._greet(conversation)
+
+    def _not_reached(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        log.info(
+            "outbound.failed",
+            disposition=outcome.disposition,
+            because=outcome.because,
+            sip_status=outcome.sip_status,
+        )
+        self._reporter.note(Problem(what=outcome.because, code="not_reached"))
+        self.end(outcome.because)
 
     async def _talk(
         self, caller: rtc.RemoteParticipant, brief: job.Brief, parts: speech.Speech
@@ -198,41 +237,54 @@ class Call:
         room.on("participant_disconnected", partial(self._on_left, caller.identity))
         if caller.identity not in room.remote_participants:
             raise CallerMissing(HUNG_UP)
+        other_side = _other_side(brief, caller.attributes)
+        conversation = await self._begin(caller.identity, brief, parts, other_side)
+        await self._answered(caller, ANSWER_TIMEOUT_S if brief.direction == "inbound" else RINGS_S)
+        await self._greet(conversation)
+
+    async def _begin(
+        self, identity: str, brief: job.Brief, parts: speech.Speech, other_side: str | None
+    ) -> Conversation:
+        """Start a conversation with whoever is, or will be, *identity* in the room."""
+        room = self._ctx.room
         conversation = self._conversation = Conversation(
             brief,
             parts,
-            ways=_Ways(self, caller.identity),
+            ways=_Ways(self, identity),
             reporter=self._reporter,
             presence=self._presence,
             stages=self._stages,
             longest_s=self._settings.agent_max_call_s,
-            other_side=_other_side(brief, caller),
+            other_side=other_side,
         )
         room.on("data_received", partial(self._on_data, Assembly()))
-        await conversation.start(room, caller.identity)
+        await conversation.start(room, identity)
         self._stages.reach("session")
+        log.info("session.started")
         self._spawn(self._presence.beat(room.local_participant))
-        await self._answered(caller)
+        return conversation
+
+    async def _greet(self, conversation: Conversation) -> None:
         if not self._reason:  # else a later attempt took over meanwhile, or the caller hung up
             await conversation.greet(
                 self._prepared, through_model=self._settings.force_first_message
             )
 
-    async def _answered(self, caller: rtc.RemoteParticipant) -> None:
+    async def _answered(self, caller: rtc.RemoteParticipant, timeout_s: float) -> None:
         """Wait until the phone is picked up: what is said before may be lost."""
-        status = caller.attributes.get(ATTRIBUTE_CALL_STATUS)
+        status = caller.attributes.get(outbound.ATTRIBUTE_CALL_STATUS)
         if status is None or status == "active":
             return
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await wait_for_participant_attribute(
                     self._ctx.room,
                     identity=caller.identity,
-                    attribute=ATTRIBUTE_CALL_STATUS,
+                    attribute=outbound.ATTRIBUTE_CALL_STATUS,
                     value="active",
                 )
         except TimeoutError:
-            log.warning("call.not_active", waited_s=ANSWER_TIMEOUT_S)
+            log.warning("call.not_active", waited_s=timeout_s)
         except RuntimeError:
             raise CallerMissing(HUNG_UP) from None
         self._stages.reach("active")
@@ -354,7 +406,10 @@ class Call:
         """Say how the call ended."""
         reason, talk = self._reason or CLOSED, self._conversation
         if talk is None or talk.opened_at is None:
-            return Closed(reason=reason, disposition=Disposition.NO_ANSWER)
+            how = Disposition.NO_ANSWER
+            if self.outcome is not None and not self.outcome.answered:
+                how = self.outcome.disposition
+            return Closed(reason=reason, disposition=how)
         handed_on = self._left_because != HUNG_UP and reason == self._left_because
         return Closed(
             reason=": ".join(filter(None, (reason, talk.detail))),
@@ -395,11 +450,11 @@ class _Ways:
         await self.call.refer(self.caller, target)
 
 
-def _other_side(brief: job.Brief, caller: rtc.RemoteParticipant) -> str | None:
+def _other_side(brief: job.Brief, attributes: Mapping[str, str]) -> str | None:
     """Give the number of whom we talk to, E.164, if it is known."""
     if brief.call is not None and brief.call.caller:
         return brief.call.caller
-    number = parse(caller.attributes.get(ATTRIBUTE_OTHER_SIDE) or brief.phone_number or "", None)
+    number = parse(attributes.get(ATTRIBUTE_OTHER_SIDE) or brief.phone_number or "", None)
     return number.e164 if number else None
 
 

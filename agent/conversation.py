@@ -30,12 +30,13 @@ from agent import instructions, job, speech, tools
 from agent.facts import Facts
 from agent.limits import MAX_ASKS, Limits
 from agent.minutes import Minutes, answered
+from agent.opening import Opening
 from agent.phrases import phrases
-from agent.presence import ATTRIBUTE_NAME, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION, Presence
+from agent.presence import ATTRIBUTE_NAME, Presence
 from agent.report import Reporter
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
-from personas.contract import ATTRIBUTE_FIRST_WORD
+from personas.contract import ATTRIBUTE_FIRST_WORD, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION
 from personas.options import TransferTarget
 from personas.reports import PersonaApplied, Problem
 
@@ -91,6 +92,7 @@ class Conversation:
         self._open = False  # from the greeting on
         self._leaving = False
         self._asked = 0  # after a caller who says nothing
+        self._opening = Opening()
         self._tasks: set[asyncio.Task[None]] = set()
         self.facts = Facts()
         self.facts.recall(brief.call.memory if brief.call else ())
@@ -112,7 +114,7 @@ class Conversation:
         self.minutes.attend(self._session)
         self._session.on("agent_state_changed", self._on_state)
         self._session.on("user_state_changed", self._on_caller_state)
-        self._session.on("user_input_transcribed", lambda _: self._on_sign_of_life())
+        self._session.on("user_input_transcribed", lambda _: self._on_words())
         self._session.on("close", self._on_session_closed)
         self._agent = Agent(instructions=self._instructions(), tools=self._tools())
         self._apply(brief, parts)
@@ -135,15 +137,24 @@ class Conversation:
             record=False,
         )
 
+    async def rehearse(self) -> AgentSession[None]:
+        """Start without a room, for text alone, and give the session to talk to."""
+        self._opening = Opening(silence_s=0.0)
+        await self._session.start(self._agent, record=False)
+        return self._session
+
     async def greet(self, prepared: Prepared | None, *, through_model: bool) -> None:
         """Say the welcome message, from *prepared* audio where it fits.
 
-        A persona without one greets *through_model* or waits to be spoken to.
+        A persona without one greets *through_model* or waits to be spoken to. Whom we called may
+        speak first, and is then answered instead.
         """
         self._open = True
         self.opened_at = time.time()
         self._reporter.note(answered(self._brief, self._other_side, self.opened_at))
         self._spawn(self._end_in_time())
+        if self._brief.direction == "outbound" and not await self._opening.is_ours():
+            return
         welcome = self._brief.welcome_message
         if not welcome:
             if through_model:
@@ -161,7 +172,7 @@ class Conversation:
         """Take *words* as the caller's, as if they had been spoken."""
         if self._leaving:
             return
-        self._on_sign_of_life()
+        self._on_words()
         self._session.reset_away_timer()
         with contextlib.suppress(RuntimeError):  # what is being said is said to its end
             await self._session.interrupt()
@@ -245,18 +256,8 @@ class Conversation:
             log.warning("words.not_spoken", error=type(exc).__name__)
 
     def _instructions(self) -> str:
-        brief = self._brief
-        return instructions.compose(
-            persona_name=brief.persona_name,
-            personality=brief.personality,
-            conversation_structure=brief.conversation_structure,
-            campaign_prompt=brief.campaign_prompt,
-            call_reason=brief.call_reason,
-            closing_message=brief.closing_message,
-            language=brief.language,
-            variables=brief.variables,
-            hangs_up="end_call" in tools.offer_for(brief).built_in,
-        )
+        can_hang_up = "end_call" in tools.offer_for(self._brief).built_in
+        return instructions.of(self._brief, hangs_up=can_hang_up)
 
     def _tools(self) -> list[llm.Tool | llm.Toolset]:
         return tools.tools_for(
@@ -274,21 +275,16 @@ class Conversation:
                 origin=brief.origin,
                 because=brief.because,
                 name=brief.persona_name,
-                language=brief.language,
-            )
-        )
-        self._reporter.note(
-            PersonaApplied(
-                version=brief.version,
-                origin=brief.origin,
-                because=brief.because,
-                name=brief.persona_name,
                 language=parts.language.code,
             )
         )
-        problems = (*brief.problems, *parts.problems, *tools.offer_for(brief).problems)
+        others = (*parts.problems, *tools.offer_for(brief).problems)
+        problems = [
+            *(Problem(what=problem.what, code=problem.code) for problem in brief.problems),
+            *(Problem(what=problem) for problem in others),
+        ]
         for problem in problems:
-            self._reporter.note(Problem(what=problem))
+            self._reporter.note(problem)
         (log.error if problems else log.info)(
             "persona.applied",
             version=brief.version,
@@ -296,9 +292,14 @@ class Conversation:
             because=brief.because,
             found=[f"{found.place}: {found.layout}" for found in brief.found],
             keys={found.place: list(found.keys) for found in brief.found},
-            problems=list(problems),
+            problems=[f"{problem.code}: {problem.what}" for problem in problems],
             language=parts.language.code,
             direction=brief.direction,
+            agent_name=brief.persona_name,
+            voice_source=brief.voice_source,
+            customer_known=brief.customer_known,
+            phone_known=brief.phone_known,
+            call_reason_known=brief.call_reason is not None,
         )
         self._presence.show(
             {
@@ -356,7 +357,12 @@ class Conversation:
     def _on_sign_of_life(self) -> None:
         self._asked = 0
 
+    def _on_words(self) -> None:
+        self._on_sign_of_life()
+        self._opening.on_words()
+
     def _on_caller_state(self, event: UserStateChangedEvent) -> None:
+        self._opening.on_sound(speaking=event.new_state == "speaking")
         if event.new_state == "speaking":
             self._on_sign_of_life()
         elif event.new_state == "away":

@@ -12,8 +12,6 @@ log = structlog.get_logger(__name__)
 
 BEAT_S: Final = 2.0
 ATTRIBUTE_NAME: Final = "persona.name"
-ATTRIBUTE_VERSION: Final = "persona.version"
-ATTRIBUTE_ORIGIN: Final = "persona.origin"
 
 
 class Shown(Protocol):

@@ -24,6 +24,7 @@ class AgentSettings(Environment):
         "livekit_url": "ws://… or wss://… of the LiveKit server",
         "livekit_api_key": "the key of the LiveKit server",
         "livekit_api_secret": "the secret that belongs to LIVEKIT_API_KEY",
+        "sip_trunk_id": "the id of an outbound trunk of LiveKit, ST_…",
         "speech": "auto, offline or providers",
         "log_format": "json or console",
     }
@@ -45,6 +46,11 @@ class AgentSettings(Environment):
     )
     force_first_message: bool = Field(
         default=True, description="a persona without a welcome message greets through the model"
+    )
+    sip_trunk_id: str | None = Field(
+        default=None,
+        pattern=r"^[\w-]{1,100}$",
+        description="outbound trunk of LiveKit (`ST_…`) for jobs that ask to dial and name none",
     )
 
     speech: SpeechSetting = Field(

@@ -17,7 +17,8 @@ import structlog
 from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
 
 from agent import job, speech
-from agent.call import Call, House
+from agent.call import Call
+from agent.house import House
 from agent.rehearsal import rehearse
 from agent.report import sender_for
 from agent.resend import Resender

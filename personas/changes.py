@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from personas.contract import Origin
 from personas.errors import BadMetadata, PersonaInvalid
-from personas.model import Persona, parse_object
+from personas.json_text import parse_object
+from personas.model import Persona
 
 TOPIC: Final = "persona.changed"
 MAX_PART_CHARS: Final = 3_000  # of the document: at most 12 KB of UTF-8, a little more as JSON

@@ -13,13 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from personas.errors import BadMetadata, PersonaInvalid
+from personas.json_text import compact, parse_object
 from personas.model import (
     KNOWN_KEYS,
     RESERVED_KEY,
     Persona,
     PersonaDocument,
-    compact,
-    parse_object,
     version_of,
     with_spellings,
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from personas.errors import PersonaInvalid
+from personas.json_text import compact
 from personas.model import (
     KNOWN_KEYS,
     PLACEHOLDER,
@@ -16,7 +17,6 @@ from personas.model import (
     WRONG_FIELDS,
     Persona,
     PersonaDocument,
-    compact,
     placeholder_name,
     read_fields,
 )

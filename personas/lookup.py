@@ -12,26 +12,29 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import httpx
 import structlog
 
 from personas.asking import (
-    RESTING,
+    CACHE_BYTES,
+    MAX_ENTRIES,
     Key,
     PersonaApi,
     PersonaSource,
     Question,
     Writes,
+    answers_cache,
+    api_breaker,
     oldest_s,
 )
 from personas.breaker import Breaker, BreakerState
 from personas.cache import Cache, Copy, Landed, Windows
-from personas.contract import Origin, Source
-from personas.errors import PersonaError, PersonaInvalid, PersonaNotFound
+from personas.contract import Origin
+from personas.errors import PersonaInvalid, PersonaNotFound
+from personas.found import Found, Search, Step, ago, as_found, from_api, from_cache, outcome_of, why
 from personas.model import Persona
 from personas.phone import DialedNumber, PhoneNumber, read_dialed
 from personas.sources.files import FilePersonaSource, house
@@ -43,7 +46,8 @@ from personas.sources.http import (
     NumberForm,
 )
 from personas.sources.last_known_good import LastKnownGood
-from personas.sources.shared import Purge, SharedPersonas
+from personas.sources.shared import SharedPersonas
+from personas.sources.shared_copies import Purge
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -51,28 +55,6 @@ API_SHARE: Final = 0.9  # of the budget; the rest is for the disk
 FETCH_CAP: Final = 2.0  # budgets; how long a fetch that nobody waits for may go on
 PROBE_SHARE: Final = 0.15  # of the budget, for who asks while nobody knows whether the API is back
 WARM_UP_AT_ONCE: Final = 4
-#: Numbers in memory: 16 MiB where a persona is a kilobyte. A copy answers by itself for ten
-#: minutes, so this is enough for six calls a second that are all to different numbers.
-MAX_ENTRIES: Final = 4_000
-CACHE_BYTES: Final = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One source that was asked."""
-
-    source: str  # cache, shared, api, last_known_good, file, house
-    outcome: str  # a short word
-    ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Who answers, where that came from, and what was asked on the way."""
-
-    persona: Persona
-    origin: Origin
-    steps: tuple[Step, ...] = ()
 
 
 class PersonaLookup:
@@ -101,8 +83,8 @@ class PersonaLookup:
         self._shared = shared
         self._budget_s = budget_s
         self._max_stale_s = max_stale_s
-        self._cache = _cache(clock, max_stale_s) if cache is None else cache
-        self._breaker = breaker or _breaker(clock)
+        self._cache = answers_cache(clock, max_stale_s) if cache is None else cache
+        self._breaker = breaker or api_breaker(clock)
         self._writes = Writes()
         self._api = (
             PersonaApi(
@@ -150,11 +132,11 @@ class PersonaLookup:
             if number is None:
                 return await self.house("number unknown")
             if self._api is None:
-                search = _Search(self._ends_at())
+                search = Search(self._ends_at())
                 return await self._without_api(number, "no persona API is configured", search)
             copy = self._cache.peek((number.e164, dialed.digits, dialed.region))
             if copy is not None and copy.freshness == "fresh" and copy.value is not None:
-                return _from_cache(copy.value, copy.age_s)
+                return from_cache(copy.value, copy.age_s)
             return await self._search(Question(dialed, number), copy, self._api)
         except Exception:  # the caller is ringing: a defect of ours must not leave them there
             log.exception("lookup.broken")
@@ -162,7 +144,7 @@ class PersonaLookup:
 
     async def house(self, because: str) -> Found:
         """Give the house persona, for the reason *because*. Never raises."""
-        return await self._house_speaks(because, _Search(self._ends_at()))
+        return await self._house_speaks(because, Search(self._ends_at()))
 
     async def purge(self, number: PhoneNumber | None) -> bool | None:
         """Forget every copy of *number*, or of all numbers: in memory, on disk, on all replicas.
@@ -200,19 +182,19 @@ class PersonaLookup:
     async def _search(
         self, question: Question, copy: Copy[Fetched] | None, api: PersonaApi
     ) -> Found:
-        search = _Search(self._ends_at())
+        search = Search(self._ends_at())
         number, key = question.number, question.key
         if self._shared is not None and (copy is None or copy.freshness == "stale"):
             copy = await self._with_shared(question, self._shared, copy)
             if copy is not None and copy.freshness == "fresh" and copy.value is not None:
                 search.note("shared", "fresh")
-                because = f"the persona API answered another router {_ago(copy.age_s)}"
-                return _found(copy.value.persona, "api", copy.age_s, because, search)
+                because = f"the persona API answered another router {ago(copy.age_s)}"
+                return as_found(copy.value.persona, "api", copy.age_s, because, search)
         if copy is not None and copy.freshness == "revalidating" and copy.value is not None:
             self._begin(question, api)
             search.note("cache", "revalidating")
-            because = f"the persona API answered {_ago(copy.age_s)}; it is being asked again"
-            return _found(copy.value.persona, "stale", copy.age_s, because, search)
+            because = f"the persona API answered {ago(copy.age_s)}; it is being asked again"
+            return as_found(copy.value.persona, "stale", copy.age_s, because, search)
         if copy is not None and copy.freshness == "absent":
             search.note("cache", "absent")
             because = "the persona API knows no such number"
@@ -223,9 +205,9 @@ class PersonaLookup:
             patience_s=search.left_s() - self._budget_s * (1 - self._patience()),
         )
         if landed is not None and landed.value is not None:
-            return _landed(landed.value, search)
-        search.note("api", _outcome(landed))
-        because = _why(landed)
+            return from_api(landed.value, search)
+        search.note("api", outcome_of(landed))
+        because = why(landed)
         if landed is not None and isinstance(landed.error, PersonaNotFound):
             return await self._without_api(number, because, search)
         return await self._from_copies(number, key, because, search)
@@ -250,13 +232,13 @@ class PersonaLookup:
         return fetched.age_s < limit
 
     async def _from_copies(
-        self, number: PhoneNumber, key: Key, because: str, search: "_Search"
+        self, number: PhoneNumber, key: Key, because: str, search: Search
     ) -> Found:
         copy = self._cache.peek(key)
         if copy is not None and copy.value is not None:
             search.note("cache", "stale")
-            because = f"{because}; last copy of {_ago(copy.age_s)}"
-            return _found(copy.value.persona, "stale", copy.age_s, because, search)
+            because = f"{because}; last copy of {ago(copy.age_s)}"
+            return as_found(copy.value.persona, "stale", copy.age_s, because, search)
         if self._last_known_good is not None:
             kept = await search.in_time(self._last_known_good.load(number))
             if kept is not None and kept.age_s >= oldest_s(kept.persona, self._max_stale_s):
@@ -264,8 +246,8 @@ class PersonaLookup:
                 return await self._without_api(number, because, search)
             search.note("last_known_good", "ok" if kept else "none")
             if kept is not None:
-                because = f"{because}; last good copy on disk, of {_ago(kept.age_s)}"
-                return _found(kept.persona, "last_known_good", kept.age_s, because, search)
+                because = f"{because}; last good copy on disk, of {ago(kept.age_s)}"
+                return as_found(kept.persona, "last_known_good", kept.age_s, because, search)
         return await self._without_api(number, because, search)
 
     # ---- in the background ----
@@ -313,7 +295,7 @@ class PersonaLookup:
 
     # ---- file and house ----
 
-    async def _without_api(self, number: PhoneNumber, because: str, search: "_Search") -> Found:
+    async def _without_api(self, number: PhoneNumber, because: str, search: Search) -> Found:
         if self._files is None:
             return await self._house_speaks(because, search)
         try:
@@ -323,10 +305,10 @@ class PersonaLookup:
             return await self._house_speaks(f"{because}; its file is broken", search)
         search.note("file", "ok" if persona else "none")
         if persona is not None:
-            return _found(persona, "file", 0.0, f"{because}; it has a file", search)
+            return as_found(persona, "file", 0.0, f"{because}; it has a file", search)
         return await self._house_speaks(f"{because}; it has no file", search)
 
-    async def _house_speaks(self, because: str, search: "_Search") -> Found:
+    async def _house_speaks(self, because: str, search: Search) -> Found:
         if self._files is not None:
             try:
                 self._house = await search.in_time(self._files.house()) or self._house
@@ -338,102 +320,6 @@ class PersonaLookup:
     def _house_found(self, because: str, steps: tuple[Step, ...]) -> Found:
         origin = Origin(source="house", version=self._house.version, because=because)
         return Found(self._house, origin, steps)
-
-
-_R = TypeVar("_R")
-
-
-class _Search:
-    """One search: until when it may take, and what was asked."""
-
-    def __init__(self, ends_at: float) -> None:
-        self._ends_at = ends_at
-        self._since = time.perf_counter()
-        self.steps: list[Step] = []
-
-    def note(self, source: str, outcome: str) -> None:
-        """Say what became of asking *source*, begun when the last note was taken."""
-        now = time.perf_counter()
-        self.steps.append(Step(source, outcome, round((now - self._since) * 1000, 3)))
-        self._since = now
-
-    def left_s(self) -> float:
-        """Give the seconds until the search has to end."""
-        return max(0.0, self._ends_at - asyncio.get_running_loop().time())
-
-    async def in_time(self, reading: Coroutine[Any, Any, _R | None]) -> _R | None:
-        """Wait for *reading* until the search has to end; then it counts as nothing found."""
-        try:
-            async with asyncio.timeout_at(self._ends_at):
-                return await reading
-        except TimeoutError:
-            return None
-
-
-def _from_cache(fetched: Fetched, age_s: float) -> Found:
-    origin = Origin(
-        source="api",
-        age_s=age_s,
-        version=fetched.persona.version,
-        because=f"the persona API answered {_ago(age_s)}",
-    )
-    return Found(fetched.persona, origin, _CACHE_HIT)
-
-
-def _landed(fetched: Fetched, search: _Search) -> Found:
-    if fetched.age_s:
-        search.note("shared", "fresh")
-        because = f"the persona API answered another router {_ago(fetched.age_s)}"
-    else:
-        search.note("api", "ok")
-        because = "the persona API answered"
-    return _found(fetched.persona, "api", fetched.age_s, because, search)
-
-
-_CACHE_HIT: Final = (Step("cache", "fresh", 0.0),)
-
-
-def _found(persona: Persona, source: Source, age_s: float, because: str, search: _Search) -> Found:
-    origin = Origin(source=source, age_s=age_s, version=persona.version, because=because)
-    return Found(persona, origin, tuple(search.steps))
-
-
-def _outcome(landed: Landed[Fetched] | None) -> str:
-    if landed is None:
-        return "timeout"
-    error = landed.error
-    return error.reason if isinstance(error, PersonaError) else type(error).__name__
-
-
-def _why(landed: Landed[Fetched] | None) -> str:
-    """Say in words why the API gave no persona."""
-    outcome = _outcome(landed)
-    error = landed.error if landed is not None else None
-    if isinstance(error, PersonaNotFound):
-        return "the persona API knows no such number"
-    if outcome == "timeout":
-        said = "did not answer in time"
-    elif outcome in {"connect", "connection"}:
-        said = "could not be reached"
-    elif outcome == RESTING:
-        said = "failed too often and is left alone for a moment"
-    elif outcome == "unauthorized":
-        said = "refused our token"
-    elif outcome == "other_number":
-        said = "answered with another number's persona"
-    elif isinstance(error, PersonaInvalid):
-        said = "gave an answer that cannot be used"
-    else:
-        said = "failed"
-    return f"the persona API {said} ({outcome})"
-
-
-def _ago(age_s: float) -> str:
-    for unit, seconds in (("day", 86_400), ("h", 3600), ("min", 60)):
-        if age_s >= seconds:
-            amount = int(age_s // seconds)
-            return f"{amount} {unit}{'s' if unit == 'day' and amount > 1 else ''} ago"
-    return f"{int(age_s)} s ago"
 
 
 def build_lookup(
@@ -500,40 +386,7 @@ def build_lookup(
         budget_s=budget_s,
         max_stale_s=max_stale,
         clock=clock,
-        cache=_cache(
+        cache=answers_cache(
             clock, max_stale, windows=windows, max_entries=max_entries, max_bytes=cache_bytes
         ),
     )
-
-
-def _cache(
-    clock: Callable[[], float],
-    max_stale_s: float,
-    *,
-    windows: Windows | None = None,
-    max_entries: int = MAX_ENTRIES,
-    max_bytes: int = CACHE_BYTES,
-) -> Cache[Key, Fetched]:
-    return Cache(
-        clock=clock,
-        windows=windows,
-        max_entries=max_entries,
-        max_bytes=max_bytes,
-        size=_size,
-        age_s=lambda fetched: fetched.age_s,
-        max_age_s=lambda fetched: oldest_s(fetched.persona, max_stale_s),
-    )
-
-
-def _breaker(clock: Callable[[], float]) -> Breaker:
-    def told(state: BreakerState) -> None:
-        if state == "open":
-            log.error("persona_api.left_alone", fix="look at its own log; copies answer meanwhile")
-        else:
-            log.info("persona_api.recovered")
-
-    return Breaker(clock=clock, changed=told)
-
-
-def _size(fetched: Fetched) -> int:
-    return 2 * len(fetched.persona.raw) + 2048  # measured: its text, the fields read from it, us

@@ -8,7 +8,7 @@ refused for what a caller said.
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -144,6 +144,26 @@ class Usage(BaseModel):
     requests: Count = 0
 
 
+ProblemCode: TypeAlias = Literal[
+    "metadata_empty",
+    "metadata_unreadable",
+    "layout_unknown",
+    "call_unreadable",
+    "required_missing",
+    "field_ignored",
+    "persona_unusable",
+    "persona_file_unusable",
+    "version_mismatch",
+    "dialed_mismatch",
+    "not_reached",
+    "other",
+]
+
+
+def _known_code(value: Any) -> Any:
+    return value if value in get_args(ProblemCode) else "other"  # a newer agent may know more
+
+
 class Problem(BaseModel):
     """Something went wrong, and the call went on or not."""
 
@@ -151,6 +171,9 @@ class Problem(BaseModel):
 
     kind: Literal["problem"] = "problem"
     what: Sentence
+    code: Annotated[ProblemCode, BeforeValidator(_known_code)] = Field(
+        default="other", description="one of few, for metrics"
+    )
 
 
 class Closed(BaseModel):

@@ -5,15 +5,13 @@ off: the library would otherwise send a request again, and CreateDispatch done t
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
-from aiohttp.payload import BytesPayload
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from livekit import api
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
 from livekit.protocol.models import DataPacket, ParticipantInfo
@@ -21,7 +19,9 @@ from livekit.protocol.room import (
     CreateRoomRequest,
     DeleteRoomRequest,
     ListParticipantsRequest,
+    ListParticipantsResponse,
     ListRoomsRequest,
+    ListRoomsResponse,
     RoomParticipantIdentity,
     SendDataRequest,
 )
@@ -33,22 +33,29 @@ from livekit.protocol.sip import (
     SIPInboundTrunkInfo,
     TransferSIPParticipantRequest,
 )
-from yarl import URL
 
 from personas.tokens import sign
-from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
+from router.errors import (
+    DispatchRefused,
+    DispatchUnknown,
+    LiveKitUnavailable,
+    TwirpError,
+    TwirpFailed,
+    TwirpLost,
+    TwirpUnreached,
+)
 from router.routing import Participant
+from router.twirp import IDLE_S, TOKEN_LEEWAY_S, Twirp
 
 _T = TypeVar("_T")
-TOKEN_S = 60
+_M = TypeVar("_M", bound=Message)
+CREATE_DISPATCH = "AgentDispatchService/CreateDispatch"
+LIST_ROOMS = "RoomService/ListRooms"
+LIST_PARTICIPANTS = "RoomService/ListParticipants"
 JOIN_S = 300  # how long a token to join a room is good
 TRANSFER_S = 30.0  # for a caller who is handed on to be answered there
-TOKEN_LEEWAY_S = 60  # for a LiveKit whose clock is behind
-_OK = 200
 _SERVER_FAULT = 500
-_PROTOBUF = "application/protobuf"
 _EMPTY_S = 30
-_IDLE_S = 20.0  # an idle connection is closed here before a proxy closes it under a request
 
 
 class Dispatcher(Protocol):
@@ -79,16 +86,14 @@ class LiveKit:
         self._secret = api_secret
         self._agent_name = agent_name
         self._timeout_s = timeout_s
-        self._create_dispatch = URL(
-            f"{_http(url)}/twirp/livekit.AgentDispatchService/CreateDispatch"
-        )
+        self._twirp = Twirp(url, key=api_key, secret=api_secret, timeout_s=timeout_s)
         self._http: aiohttp.ClientSession
         self._api: api.LiveKitAPI
 
     async def __aenter__(self) -> Self:
         """Open the connection pool; nothing is sent."""
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=200, keepalive_timeout=_IDLE_S),
+            connector=aiohttp.TCPConnector(limit=200, keepalive_timeout=IDLE_S),
             timeout=aiohttp.ClientTimeout(total=None),  # each call has its own
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -99,6 +104,7 @@ class LiveKit:
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
+        await self._twirp.aclose()
         await self._http.close()
 
     async def dispatch(
@@ -111,36 +117,27 @@ class LiveKit:
             metadata=metadata,
             attributes=attributes,
         )
+        grants = {"roomAdmin": True, "room": room}
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._http.post(
-                    self._create_dispatch,
-                    data=BytesPayload(request.SerializeToString(), content_type=_PROTOBUF),
-                    headers={"Authorization": f"Bearer {self._room_admin(room)}"},
-                    allow_redirects=False,
-                ) as answer,
-            ):
-                return _dispatch_id(answer.status, await answer.read())
-        except aiohttp.ClientConnectorError as exc:
-            raise DispatchRefused("not_reached") from exc
-        except TimeoutError as exc:
-            raise DispatchUnknown("timeout") from exc
-        except (aiohttp.ClientError, OSError) as exc:
-            raise DispatchUnknown("connection_lost") from exc
-
-    def _room_admin(self, room: str) -> str:
-        # The library's own token takes as long to make as the whole request to send.
-        return self._token(TOKEN_S, {"video": {"roomAdmin": True, "room": room}})
+            answer = await self._twirp.call(CREATE_DISPATCH, request.SerializeToString(), grants)
+            return AgentDispatch.FromString(answer).id
+        except TwirpUnreached as exc:
+            raise DispatchRefused(exc.reason) from exc
+        except TwirpFailed as exc:
+            if exc.status >= _SERVER_FAULT:
+                raise DispatchUnknown(f"status_{exc.status}") from exc
+            raise DispatchRefused(exc.reason) from exc
+        except TwirpLost as exc:
+            raise DispatchUnknown(exc.reason) from exc
+        except DecodeError as exc:
+            raise DispatchUnknown("unreadable_answer") from exc
 
     def join_token(self, room: str, identity: str) -> str:
         """Make a token with which *identity* joins *room*, speaks and listens there."""
-        return self._token(JOIN_S, {"sub": identity, "video": {"roomJoin": True, "room": room}})
-
-    def _token(self, for_s: int, grants: Mapping[str, Any]) -> str:
         now = int(time.time())
-        claims = {"iss": self._key, "nbf": now - TOKEN_LEEWAY_S, "exp": now + for_s}
-        return sign({**claims, **grants}, self._secret.encode())
+        times = {"iss": self._key, "nbf": now - TOKEN_LEEWAY_S, "exp": now + JOIN_S}
+        grants = {"sub": identity, "video": {"roomJoin": True, "room": room}}
+        return sign({**times, **grants}, self._secret.encode())
 
     async def ping(self) -> None:
         """Ask a cheap question.
@@ -175,7 +172,8 @@ class LiveKit:
         Raises:
             LiveKitUnavailable: it was not answered.
         """
-        answer = await self._ask(self._api.room.list_rooms(ListRoomsRequest()))
+        request = ListRoomsRequest().SerializeToString()
+        answer = await self._ask_often(LIST_ROOMS, request, {"roomList": True}, ListRoomsResponse)
         return {room.sid: room.name for room in answer.rooms}
 
     async def participants(self, room: str) -> list[Participant]:
@@ -184,8 +182,9 @@ class LiveKit:
         Raises:
             LiveKitUnavailable: it was not answered; ``not_found`` when there is no such room.
         """
-        request = ListParticipantsRequest(room=room)
-        answer = await self._ask(self._api.room.list_participants(request))
+        request = ListParticipantsRequest(room=room).SerializeToString()
+        grants = {"roomAdmin": True, "room": room}
+        answer = await self._ask_often(LIST_PARTICIPANTS, request, grants, ListParticipantsResponse)
         return [
             Participant(
                 sid=one.sid,
@@ -267,6 +266,20 @@ class LiveKit:
         if answer.status == STS_TRANSFER_FAILED:
             raise LiveKitUnavailable("transfer_failed")
 
+    async def _ask_often(
+        self, method: str, request: bytes, grants: Mapping[str, Any], answer: type[_M]
+    ) -> _M:
+        """Ask what the watch asks of every room, at a tenth of the library's cost."""
+        try:
+            return answer.FromString(await self._twirp.call(method, request, grants))
+        except TwirpFailed as exc:
+            raise LiveKitUnavailable(exc.reason) from exc
+        except TwirpError as exc:
+            reason = "timeout" if exc.reason == "timeout" else "not_reached"
+            raise LiveKitUnavailable(reason) from exc
+        except DecodeError as exc:
+            raise LiveKitUnavailable("unreadable_answer") from exc
+
     async def _ask(self, question: Coroutine[Any, Any, _T], timeout_s: float | None = None) -> _T:
         try:
             async with asyncio.timeout(timeout_s or self._timeout_s):
@@ -277,28 +290,3 @@ class LiveKit:
             raise LiveKitUnavailable("timeout") from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise LiveKitUnavailable("not_reached") from exc
-
-
-def _http(url: str) -> str:
-    return url.replace("ws", "http", 1).rstrip("/") if url.startswith("ws") else url.rstrip("/")
-
-
-def _dispatch_id(status: int, body: bytes) -> str:
-    """Read Twirp's answer to CreateDispatch: a message, or an error as JSON."""
-    if status >= _SERVER_FAULT:
-        raise DispatchUnknown(f"status_{status}")
-    if status != _OK:
-        raise DispatchRefused(_code(body) or f"status_{status}")
-    try:
-        return AgentDispatch.FromString(body).id
-    except DecodeError as exc:
-        raise DispatchUnknown("unreadable_answer") from exc
-
-
-def _code(body: bytes) -> str:
-    try:
-        error = json.loads(body)
-    except ValueError:
-        return ""
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, str) else ""

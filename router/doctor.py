@@ -15,7 +15,8 @@ import httpx
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from personas.lookup import Found, PersonaLookup
+from personas.found import Found
+from personas.lookup import PersonaLookup
 from personas.phone import read_dialed
 from router import findings
 from router.dispatch import LiveKit

@@ -14,6 +14,10 @@ RouterError
 ├── NotChanged          the persona of a call was not changed, and will not be if tried again now
 ├── BadCursor           a list was asked to go on from a place that is none of its own
 ├── LiveKitUnavailable  a question to LiveKit was not answered
+├── TwirpError          a request of LiveKit's API; ``router/dispatch.py`` says what it means
+│   ├── TwirpUnreached    nothing was sent
+│   ├── TwirpFailed       the answer was no: its ``status`` and code
+│   └── TwirpLost         it was sent, and no answer came that can be read
 └── StoreUnavailable    the database did not answer
 """
 
@@ -108,6 +112,26 @@ class DispatchUnknown(DispatchError):
 
 class LiveKitUnavailable(RouterError):
     """LiveKit did not answer a question, or not in a way that we understand."""
+
+
+class TwirpError(RouterError):
+    """A request of LiveKit's API was not answered as it should be."""
+
+
+class TwirpUnreached(TwirpError):
+    """Nothing was sent: there is no connection."""
+
+
+class TwirpFailed(TwirpError):
+    """LiveKit answered with another ``status`` than 200; ``reason`` is Twirp's code for it."""
+
+    def __init__(self, reason: str, *, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class TwirpLost(TwirpError):
+    """The request left, and no answer came that can be read: it may have been done."""
 
 
 class StoreUnavailable(RouterError):

@@ -1,12 +1,13 @@
 """Answer one ringing call: decide, claim, look up, dispatch. It holds no rules of its own."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import structlog
 from opentelemetry.trace import Span, Tracer, get_tracer, set_span_in_context
+from pydantic import JsonValue
 
 from personas.contract import (
     ATTRIBUTE_ATTEMPT,
@@ -18,13 +19,15 @@ from personas.contract import (
     decode,
     encode,
 )
-from personas.lookup import Found, PersonaLookup
+from personas.found import Found
+from personas.lookup import PersonaLookup
 from personas.model import Persona
 from personas.phone import DialedNumber
-from personas.traces import traceparent
+from personas.traces import is_heard, traceparent
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
+from router.records.archive import FactRecord
 from router.records.calls import Dispatched
 from router.records.claims import Claim, Claims, Held, Settled, SpareClaims, Taken
 from router.records.journal import Decided
@@ -84,6 +87,11 @@ class _Attempt:
     webhook_at: float
     stages: Mapping[str, float]  # milliseconds of what came before the dispatch
     again: Again = FIRST
+    memory: Sequence[JsonValue] = ()  # what the caller told before
+
+
+async def _no_facts(_call_id: str) -> Sequence[FactRecord]:
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +109,7 @@ class InboundCalls:
     timer: Callable[[], float] = field(default=time.perf_counter)
     note_call: Callable[[Dispatched], None] = lambda _call: None
     report_for: Callable[[str], Report | None] = lambda _call_id: None  # by call id
+    facts_of: Callable[[str], Awaitable[Sequence[FactRecord]]] = _no_facts  # by call id
     tracer: Tracer = field(default=get_tracer("persona-router"))
 
     async def take(self, event: Event) -> Outcome:
@@ -112,6 +121,8 @@ class InboundCalls:
             log.warning("call.refused", event_id=event.event_id, because=decision.because)
             return Outcome("refused", decision.because)
         trail = Trail(decision.call.dialed)
+        if not is_heard(self.tracer):
+            return replace(await self._answer(decision, event, trail), trail=trail)
         with self.tracer.start_as_current_span(
             "call.answer", record_exception=False, set_status_on_exception=False
         ) as span:
@@ -152,7 +163,8 @@ class InboundCalls:
             self.metrics.lookups[found.origin.source].inc()
             trail.origin = found.origin
             looked_up, trail.stages["persona"] = self._stage("persona", started)
-            attempt = _Attempt(claim, self.clock(), {}, again)
+            memory = await self._facts(claim.call_id) if again.resume else []
+            attempt = _Attempt(claim, self.clock(), {}, again, memory)
             outcome = await self._dispatch(decision, found, attempt)
             trail.stages["dispatch"] = round((self.timer() - looked_up) * 1000, 1)
             if span.is_recording():
@@ -169,6 +181,15 @@ class InboundCalls:
     async def _persona_again(self, call: InboundCall, claim: Claim, again: Again) -> Found:
         kept = await self._spoke(claim.call_id) if again.resume else None
         return kept or await self.personas.find(call.dialed)
+
+    async def _facts(self, call_id: str) -> list[JsonValue]:
+        """Return what the caller told the agents before, as the next agent reads it."""
+        try:
+            facts = await self.facts_of(call_id)
+        except StoreUnavailable as exc:
+            log.error("facts.not_read", call_id=call_id, reason=exc.reason)
+            return []
+        return [{"category": one.category, "information": one.information} for one in facts]
 
     async def _spoke(self, call_id: str) -> Found | None:
         """Return the persona that a call was sent before, as it was then."""
@@ -199,8 +220,10 @@ class InboundCalls:
         call, webhook_at = answer.call, self.clock()
         started = self.timer()
         taken = await self._claim(call, event)
-        claimed, claim_ms = self._stage("claim", started)
-        trail.call_id, trail.stages["claim"] = taken.call_id, claim_ms
+        claimed = self.timer()
+        trail.call_id, trail.stages["claim"] = taken.call_id, _ms(claimed - started)
+        if not isinstance(taken, Claim):
+            self.metrics.stages["claim"].observe(claimed - started)
         if isinstance(taken, Settled):
             log.info("call.duplicate", call_id=taken.call_id, state=taken.state)
             return Outcome("duplicate", f"the call is {taken.state} already")
@@ -211,13 +234,15 @@ class InboundCalls:
             because = "the call is being dispatched at this moment"
             return Outcome("held", because, again_in_s=taken.for_s)
         found = await self.personas.find(call.dialed)
-        looked_up, persona_ms = self._stage("persona", claimed)
+        looked_up = self.timer()
         trail.attempt, trail.origin = taken.attempt, found.origin
-        trail.stages["persona"] = persona_ms
-        self.metrics.lookups[found.origin.source].inc()
-        stages = {"claim_ms": claim_ms, "persona_ms": persona_ms}
+        trail.stages["persona"] = _ms(looked_up - claimed)
+        stages = {f"{stage}_ms": took_ms for stage, took_ms in trail.stages.items()}
         outcome = await self._dispatch(answer, found, _Attempt(taken, webhook_at, stages))
-        trail.stages["dispatch"] = round((self.timer() - looked_up) * 1000, 1)
+        trail.stages["dispatch"] = _ms(self.timer() - looked_up)
+        self.metrics.lookups[found.origin.source].inc()  # counted when the caller waits no more
+        self.metrics.stages["claim"].observe(claimed - started)
+        self.metrics.stages["persona"].observe(looked_up - claimed)
         return outcome
 
     async def _claim(self, call: InboundCall, event: Event) -> Taken:
@@ -242,6 +267,7 @@ class InboundCalls:
             ring=Ring(webhook_at=attempt.webhook_at, dispatched_at=self.clock()),
             resume=attempt.again.resume,
             report=self.report_for(claim.call_id),
+            memory=attempt.memory,
         )
         self.note_call(_noted(call, config, found.persona))
         encoded = encode(found.persona, config, self.personas.house_persona)
@@ -320,7 +346,11 @@ class InboundCalls:
         """End a stage; return the time and the stage's milliseconds."""
         now = self.timer()
         self.metrics.stages[stage].observe(now - started)
-        return now, round((now - started) * 1000, 1)
+        return now, _ms(now - started)
+
+
+def _ms(took_s: float) -> float:
+    return round(took_s * 1000, 1)
 
 
 def explained(origin: Origin, number_because: str) -> Origin:
@@ -342,6 +372,7 @@ def call_config(
     ring: Ring,
     resume: bool = False,
     report: Report | None = None,
+    memory: Sequence[JsonValue] = (),
 ) -> CallConfig:
     """Return what the agent is told about *call* beside the persona."""
     number = call.dialed.number
@@ -358,6 +389,7 @@ def call_config(
         ring=ring,
         resume=resume,
         report=report,
+        memory=list(memory),
     )
 
 

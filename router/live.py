@@ -14,7 +14,7 @@ import structlog
 
 from personas.changes import TOPIC, Change, parts_of, write
 from personas.contract import ATTRIBUTE_CALL, Origin, Source
-from personas.lookup import Found
+from personas.found import Found
 from personas.model import Persona
 from personas.phone import DialedNumber, PhoneNumber, read_dialed
 from router.errors import LiveKitUnavailable, NotChanged

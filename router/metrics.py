@@ -116,6 +116,9 @@ class Metrics:
         self.report_events = self._counter(
             "report_events", "Events in stored reports, repeated ones included, by kind.", "kind"
         )
+        self.call_problems = self._counter(
+            "call_problems", "Problems that agents reported, repeated ones included.", "code"
+        )
         self.tool_runs = self._counter(
             "tool_runs",
             "Tools that agents had the router run: done, not_done, refused, failed.",

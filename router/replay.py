@@ -12,7 +12,8 @@ from typing import Any, Final, Literal
 
 import httpx
 
-from personas.lookup import Found, PersonaLookup
+from personas.found import Found
+from personas.lookup import PersonaLookup
 from personas.phone import DialedNumber
 from personas.sources.faults import Fault, FaultTransport
 from router.db import Store

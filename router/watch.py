@@ -55,6 +55,7 @@ OTHER_EVERY_S = 5.0  # and a room that is no call
 OTHER_AFTER_S = 10.0  # from when on a room without a caller is taken for no call
 AT_ONCE = 16  # questions to LiveKit at the same time
 FORGET_EVERY_S = 600.0
+STOP_S = 4.0  # for what is under way when the router stops
 VANISHED_AFTER_S = 5.0  # a claim whose room is not listed: it may be a moment old
 
 
@@ -126,6 +127,8 @@ class Watch:
                 task.cancel()
             with contextlib.suppress(StoreUnavailable):
                 await self.lease.give_up()
+            if self.mending:  # a last resort has a process to end
+                await asyncio.wait(self.mending, timeout=STOP_S)
 
     async def turn(self) -> None:
         """Sweep if it is this replica's turn. Never raises."""

@@ -48,9 +48,9 @@ class WebhookEndpoint:
             services.journal.note_refused(received_at, exc)
             return BY_STATUS[exc.status]
         verify_ms = round((time.perf_counter() - started) * 1000, 2)
-        metrics.count_event(event.name)
         gate = services.gate
         if not gate.enter() and (again_in_s := await gate.wait()):
+            metrics.count_event(event.name)
             metrics.deliveries["put_off"].inc()
             return again(again_in_s)
         began = time.perf_counter()
@@ -64,6 +64,7 @@ class WebhookEndpoint:
             return again(1.0)
         finally:
             gate.leave(time.perf_counter() - began)
+            metrics.count_event(event.name)  # not before: somebody may be ringing
         metrics.deliveries[outcome.verdict].inc()
         if event.name == "room_finished":
             services.calls.room_finished(event.room_sid)

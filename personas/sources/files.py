@@ -19,7 +19,8 @@ import yaml
 from cachetools import LRUCache
 
 from personas.errors import PersonaInvalid
-from personas.model import Persona, check_shape, parse_object
+from personas.json_text import check_shape, parse_object
+from personas.model import Persona
 from personas.phone import PhoneNumber, parse
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 MAX_FILES: Final = 100_000
 PRUNE_EVERY: Final = 1_000  # writes
 REWRITE_AFTER_S: Final = 600.0  # an unchanged persona is written again only to renew its age
-MAX_REMEMBERED: Final = 10_000  # of what was written when; forgetting costs a write
+MAX_REMEMBERED: Final = 4_000  # of what was written when; forgetting costs a write
 QUIET_S: Final = 60.0  # between two log lines about the same trouble
 MAX_BYTES: Final = 1024 * 1024
 _ORPHAN_S: Final = 3600.0
@@ -201,18 +201,23 @@ class LastKnownGood:
 
     def _prune(self) -> None:
         """Remove what a crash left half written, and the oldest copies over the limit."""
-        copies: list[tuple[float, str]] = []
+        count = 0
+        for entry in self._files():
+            if entry.name.endswith(".json"):
+                count += 1
+            elif entry.name.endswith(".tmp") and self._wall() - _written_at(entry) > _ORPHAN_S:
+                Path(entry.path).unlink(missing_ok=True)
+        if count > self._max_files:  # not before: a list of all of them is 25 MB
+            copies = (entry for entry in self._files() if entry.name.endswith(".json"))
+            aged = ((_written_at(entry), entry.path) for entry in copies)
+            for _, path in heapq.nsmallest(count - self._max_files, aged):
+                Path(path).unlink(missing_ok=True)
+
+    def _files(self) -> Iterator["os.DirEntry[str]"]:
         with os.scandir(self._directory) as entries:
             for entry in entries:
-                if not entry.is_file(follow_symlinks=False):
-                    continue
-                written_at = entry.stat(follow_symlinks=False).st_mtime
-                if entry.name.endswith(".json"):
-                    copies.append((written_at, entry.path))
-                elif entry.name.endswith(".tmp") and self._wall() - written_at > _ORPHAN_S:
-                    Path(entry.path).unlink(missing_ok=True)
-        for _, path in sorted(copies)[: max(0, len(copies) - self._max_files)]:
-            Path(path).unlink(missing_ok=True)
+                if entry.is_file(follow_symlinks=False):
+                    yield entry
 
     def _tell(self, event: str, reason: str) -> None:
         """Log *event*, at most once a minute."""
@@ -221,6 +226,10 @@ class LastKnownGood:
             return
         self._told_at[event] = now
         log.error(event, reason=reason)
+
+
+def _written_at(entry: "os.DirEntry[str]") -> float:
+    return entry.stat(follow_symlinks=False).st_mtime
 
 
 def _errno_name(exc: OSError) -> str:

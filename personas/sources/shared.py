@@ -22,12 +22,20 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from personas.errors import PersonaInvalid
-from personas.model import Persona
-from personas.phone import DialedNumber, PhoneNumber, parse
-from personas.sources.http import NUMBER_FIELDS, Fetched, check_number
+from personas.phone import DialedNumber, PhoneNumber
+from personas.sources.http import NUMBER_FIELDS, Fetched
+from personas.sources.shared_copies import (
+    Copy,
+    Purge,
+    hashed,
+    names_of,
+    number_in,
+    purge_in,
+    read_copy,
+)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -41,8 +49,6 @@ LISTEN_S: Final = 1.0  # one listening for purges; what does not end is a dead c
 RETRY_S: Final = 0.5  # between two attempts to reach it
 KEEP_S: Final = 86_400
 MAX_PURGES: Final = 1000  # that are remembered for replicas that were away
-MAX_SKEW_S: Final = 5.0  # between the clocks of two replicas
-MAX_BYTES: Final = 1024 * 1024
 MAX_CONNECTIONS: Final = 64
 _WARM_CONNECTIONS: Final = 4
 
@@ -65,33 +71,6 @@ redis.call('EXPIRE', KEYS[3], ARGV[4])
 """
 
 _R = TypeVar("_R")
-
-
-class _Copy(BaseModel):
-    """What is kept in Redis."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False
-    )
-
-    format: int = Field(default=1, ge=1, le=1)
-    number: str
-    digits: str | None
-    region: str | None
-    asked_as: str
-    etag: str | None
-    asked_at: float  # Unix seconds
-    generation: int
-    version: str
-    raw: str
-
-
-@dataclass(frozen=True, slots=True)
-class Purge:
-    """A purge that another replica asked for; ``number`` None: of every number."""
-
-    number: PhoneNumber | None
-    before: float  # Unix seconds; files older than this are meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +146,7 @@ class SharedPersonas:
         """Give the copy for *dialed*, whatever its age; callers at the same time share a read."""
         if not self.well:
             return None
-        key = _names(dialed)
+        key = names_of(dialed)
         read = self._reads.get(key)
         if read is None:
             read = self._reads[key] = asyncio.create_task(self._find(dialed))
@@ -212,7 +191,7 @@ class SharedPersonas:
         pipe.mget(self._prefix + "generation", self._prefix + "floor")
         pipe.set(self._lock_of(dialed), token, nx=True, px=int(self._lock_s * 1000))
         text, counters, locked = await _outcome(pipe.execute(raise_on_error=False))
-        generation = _number(counters, 0)
+        generation = number_in(counters, 0)
         turn = Turn(dialed, self._read(dialed, text, counters), token, str(generation))
         return turn, locked is True
 
@@ -235,36 +214,16 @@ class SharedPersonas:
         if not isinstance(text, bytes):
             return None
         try:
-            return self._checked(dialed, text, counters)
+            return read_copy(
+                text,
+                counters,
+                dialed,
+                number_fields=self._number_fields,
+                now=self._wall(),
+            )
         except (ValidationError, PersonaInvalid):
             log.error("shared_persona.refused")
             return None
-
-    def _checked(self, dialed: DialedNumber, text: bytes, counters: Any) -> Fetched | None:
-        """Read one copy; ``None``: void, or of another notation; raises when it is poisoned."""
-        if len(text) > MAX_BYTES:
-            raise PersonaInvalid(reason="too_large")
-        copy = _Copy.model_validate_json(text)
-        number = dialed.number
-        if number is None or (copy.number, copy.digits, copy.region) != (
-            number.e164,
-            dialed.digits,
-            dialed.region,
-        ):
-            raise PersonaInvalid(reason="other_number")
-        notations = {dialed.digits, number.digits, number.national}
-        if copy.asked_as.removeprefix("+") not in notations:
-            raise PersonaInvalid(reason="other_number")
-        persona = Persona.from_json(copy.raw)
-        check_number((persona.document,), self._number_fields, copy.asked_as, dialed)
-        if persona.version != copy.version:
-            raise PersonaInvalid(reason="wrong_hash")
-        age_s = self._wall() - copy.asked_at
-        if age_s < -MAX_SKEW_S or not _number(counters, 1) <= copy.generation <= _number(
-            counters, 0
-        ):
-            return None
-        return Fetched(persona, copy.etag, copy.asked_as, age_s=max(0.001, age_s))
 
     # ---- in the background ----
 
@@ -273,7 +232,7 @@ class SharedPersonas:
         number = turn.dialed.number
         if number is None:
             return
-        copy = _Copy(
+        copy = Copy(
             number=number.e164,
             digits=turn.dialed.digits,
             region=turn.dialed.region,
@@ -292,7 +251,7 @@ class SharedPersonas:
 
     async def forget(self, number: PhoneNumber) -> None:
         """Drop the copies of *number*: the API knows it no more."""
-        await self._told(lambda: self._client.delete(self._prefix + _hash(number.e164)))
+        await self._told(lambda: self._client.delete(self._prefix + hashed(number.e164)))
 
     async def purge(self, number: PhoneNumber | None) -> bool:
         """Tell every replica to forget *number*, or every number; False: they will hear later."""
@@ -328,7 +287,7 @@ class SharedPersonas:
             heard: Any = await self._client.xread(stream, count=MAX_PURGES, block=wait_ms)
         for entry, fields in heard[0][1] if heard else ():
             self._heard = entry
-            if fields.get(b"by") != self._me.encode() and (purge := _purge_in(entry, fields)):
+            if fields.get(b"by") != self._me.encode() and (purge := purge_in(entry, fields)):
                 purged(purge)
         if not self._well:
             self._well, self._told_away = True, False
@@ -337,7 +296,7 @@ class SharedPersonas:
     async def _purge(self, number: PhoneNumber | None) -> None:
         keys = [self._prefix + name for name in ("generation", "floor", "purges")]
         if number is not None:
-            keys.append(self._prefix + _hash(number.e164))
+            keys.append(self._prefix + hashed(number.e164))
         e164 = number.e164 if number else ""
         arguments = (e164, self._me, MAX_PURGES, KEEP_S)
         await _outcome(self._client.eval(_PURGE, len(keys), *keys, *map(str, arguments)))
@@ -370,44 +329,14 @@ class SharedPersonas:
         self._well, self._told_away = False, True
 
     def _value_of(self, dialed: DialedNumber) -> tuple[str, str]:
-        number, field = _names(dialed)
+        number, field = names_of(dialed)
         return self._prefix + number, field
 
     def _lock_of(self, dialed: DialedNumber) -> str:
-        number, field = _names(dialed)
+        number, field = names_of(dialed)
         return f"{self._prefix}asking:{number}:{field}"
 
 
 async def _outcome(asked: Any) -> Any:
     """Await what the library declares as an answer or its future."""
     return await asked
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _names(dialed: DialedNumber) -> tuple[str, str]:
-    """Name the copies of the number, and among them the one of this notation."""
-    e164 = dialed.number.e164 if dialed.number else ""
-    return _hash(e164), _hash(f"{dialed.digits}|{dialed.region}")[:16]
-
-
-def _number(counters: Any, index: int) -> int:
-    try:
-        return int(counters[index] or 0)
-    except (TypeError, ValueError):
-        return 0
-
-
-def _purge_in(entry: bytes, fields: dict[bytes, bytes]) -> Purge | None:
-    """Read one entry of the stream; ``None``: it is none of ours."""
-    try:
-        text = fields[b"number"].decode()
-        before = int(entry.partition(b"-")[0]) / 1000 + MAX_SKEW_S
-    except (KeyError, ValueError):
-        return None
-    number = parse(text) if text else None
-    if text and (number is None or number.e164 != text):
-        return None
-    return Purge(number, before)

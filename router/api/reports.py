@@ -33,6 +33,8 @@ async def report(request: Request) -> Response:
     counted["stored"].inc()
     for event in told.events:
         services.metrics.report_events[event.kind].inc()
+        if event.kind == "problem":
+            services.metrics.call_problems[event.code].inc()
     return JSONResponse(Acknowledged(acknowledged=acknowledged).model_dump())
 
 

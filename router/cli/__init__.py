@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from personas.errors import PersonaNotFound, PersonaRouterError, SettingsInvalid
-from router.cli import config, demo, doctor, explain, personas, replay, serve, trigger
+from router.cli import config, demo, doctor, explain, personas, replay, serve, talk, trigger
 from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, RemoteAway
 from router.errors import LiveKitUnavailable, StoreUnavailable
 
@@ -24,7 +24,7 @@ app = typer.Typer(
         "6 a check failed."
     ),
 )
-for module in (serve, demo, explain, replay, trigger, doctor):
+for module in (serve, demo, talk, explain, replay, trigger, doctor):
     module.register(app)
 app.add_typer(personas.app, name="personas")
 app.add_typer(personas.contract_app, name="contract")

@@ -204,14 +204,31 @@ def _contract() -> None:
 
 @contract_app.command("schema")
 def contract_schema(
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="agent-config, campaign-call, campaign-context or greeting: what the agent takes "
+            "from other backends. Default: what the router sends."
+        ),
+    ] = "",
     reports: Annotated[
         bool, typer.Option("--reports", help="Of what the agent reports instead.")
     ] = False,
 ) -> None:
-    """Print the JSON Schema of the job metadata that the router sends."""
-    if reports:
-        from personas.reports import json_schema
-    else:
-        from personas.contract import json_schema
+    """Print the JSON Schema of job metadata, or of another layout that the agent reads."""
+    from personas import contract, layouts
+    from personas import reports as of_reports
 
-    print(json.dumps(json_schema(), indent=2))
+    if reports and layout:
+        raise typer.BadParameter("give --layout or --reports, not both")
+    if reports:
+        print(json.dumps(of_reports.json_schema(), indent=2))
+        return
+
+    if not layout:
+        print(json.dumps(contract.json_schema(), indent=2))
+        return
+    known = next((name for name in layouts.LAYOUTS if name == layout), None)
+    if known is None:
+        raise typer.BadParameter(f"--layout is one of {', '.join(layouts.LAYOUTS)}")
+    print(json.dumps(layouts.json_schema(known), indent=2))

@@ -45,6 +45,7 @@ class Phone:
     *dialed* is the number that is called, in the notation in which a trunk would give it, *caller*
     the one that calls. *hidden*: the gateway shows neither. *outbound*: a leg that we dial, whose
     ``sip.callStatus`` starts as ``dialing`` and changes only by :meth:`set_call_status`.
+    *identity* and *metadata* are those of its participant.
     *static_agent* is dispatched by LiveKit itself when the room is made, with *static_metadata*.
     """
 
@@ -60,6 +61,8 @@ class Phone:
         outbound: bool = False,
         trunk_id: str = "",
         room: str = "",
+        identity: str = "",
+        metadata: str = "",
         static_agent: str = "",
         static_metadata: str = "",
         record: bool = True,
@@ -75,7 +78,8 @@ class Phone:
             dialed=dialed, caller=caller, trunk_id=trunk_id, hidden=hidden, outbound=outbound
         )
         shown = "p" if hidden else caller
-        self.identity = f"sip_{secrets.token_hex(8) if hidden else caller}"
+        self.identity = identity or f"sip_{secrets.token_hex(8) if hidden else caller}"
+        self._metadata = metadata
         self.name = f"Phone {shown}"
         self.room = room or f"call-_{shown}_{secrets.token_urlsafe(9)}"
         self._times = CallTimes()
@@ -304,6 +308,7 @@ class Phone:
             .with_name(self.name)
             .with_kind("sip")
             .with_attributes(self.attributes)
+            .with_metadata(self._metadata)
             .with_grants(
                 api.VideoGrants(room_join=True, room=self.room, can_update_own_metadata=True)
             )

@@ -201,7 +201,8 @@ class Claims:
         dialect = sqlite if store.is_sqlite else postgresql
         insert = dialect.insert(claims).on_conflict_do_nothing()
         self._insert = insert.returning(claims.c.call_id)
-        self._quick_insert = store.quick_insert(insert, _CLAIMED)
+        self._quick_insert = store.quick(insert, _CLAIMED)
+        self._quick_settle = store.quick(_SETTLE, ())
 
     async def take(self, *, room: str, room_sid: str, sip_call_id: str | None) -> Taken:
         """Claim a call, or say who has it.
@@ -223,7 +224,7 @@ class Claims:
             "updated_at": now,
         }
 
-        if self._quick_insert(row):
+        if self._quick_insert(row) == 1:
             return Claim(call_id, 1)
 
         def take(connection: sa.Connection) -> Taken:
@@ -290,7 +291,8 @@ class Claims:
             persona_version=persona_version,
         )
         if persona is None or not self._snapshots.due(persona.version):
-            self._store.write_soon(lambda connection: connection.execute(_SETTLE, row), failed)
+            if self._quick_settle(row) is None:
+                self._store.write_soon(lambda connection: connection.execute(_SETTLE, row), failed)
             return
 
         def settle(connection: sa.Connection) -> None:

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.job import Brief, Found, Turn, persona_id_of, read, turn_of
+from agent import instructions, outbound
+from agent.conversation import filled
+from agent.job import Brief, Found, Turn, detected, persona_id_of, read, turn_of
+from agent.tools import offer_for
 from personas.contract import CallConfig, Origin, encode
 from personas.errors import PersonaInvalid
 from personas.model import Persona
@@ -51,6 +54,10 @@ def call_config(persona: Persona, **changes: Any) -> CallConfig:
     return CallConfig(call_id="c1", room="r1", origin=origin, **changes)
 
 
+def faults(brief: Brief) -> tuple[str, ...]:
+    return tuple(map(str, brief.problems))
+
+
 def is_house(brief: Brief) -> bool:
     return brief.persona_name == "House" and brief.version == HOUSE.version
 
@@ -87,7 +94,7 @@ def test_a_persona_of_another_number_than_the_caller_dialed_never_speaks() -> No
     assert not is_house(same)
     assert not is_house(hidden)
     assert is_house(other)
-    assert other.problems == ("dialed number mismatch: house persona",)
+    assert faults(other) == ("dialed number mismatch: house persona",)
 
 
 def test_a_document_that_is_not_the_announced_version_leaves_the_house_persona() -> None:
@@ -97,7 +104,7 @@ def test_a_document_that_is_not_the_announced_version_leaves_the_house_persona()
 
     assert is_house(brief)
     assert brief.origin == "house"
-    assert brief.problems == ("version mismatch: house persona",)
+    assert faults(brief) == ("version mismatch: house persona",)
 
 
 def test_a_broken_call_config_does_not_cost_the_persona() -> None:
@@ -105,7 +112,7 @@ def test_a_broken_call_config_does_not_cost_the_persona() -> None:
 
     assert brief.persona_name == "Mira"
     assert brief.call is None
-    assert "_call is unreadable" in brief.problems[0]
+    assert "_call is unreadable" in faults(brief)[0]
 
 
 def test_a_persona_document_of_another_backend() -> None:
@@ -142,14 +149,18 @@ def test_an_agent_config() -> None:
     assert brief.variables["name"] == "Jonas Beck"
     assert brief.variables["company"] == "Beck Elektro"
     assert brief.direction == "outbound"
-    assert brief.phone_number is None  # whoever sent this dials
+    assert (brief.phone_number, brief.trunk_id) == ("+4930901820", None)
+    assert brief.others_may_dial
+    assert brief.voice_source == "agent_config"
+    assert brief.customer_known
+    assert brief.phone_known
     assert brief.problems == ()
 
 
 def test_an_agent_config_without_its_required_fields_names_each() -> None:
     brief = brief_of(sample("job_agent_config_incomplete"))
 
-    assert brief.problems == (
+    assert faults(brief) == (
         "agent_config.name is missing",
         "agent_config.voice_external_id is missing",
         "agent_config has neither character nor prompt",
@@ -191,7 +202,7 @@ def test_a_broken_persona_file_leaves_the_house_persona() -> None:
     brief = brief_of(sample("job_campaign_call"), personas_by_id=broken)
 
     assert is_house(brief)
-    assert brief.problems == ("persona file of agentId: not_yaml: house persona",)
+    assert faults(brief) == ("persona file of agentId: not_yaml: house persona",)
 
 
 def test_the_campaign_context_of_a_room() -> None:
@@ -253,7 +264,7 @@ def test_what_cannot_be_read_leaves_the_house_persona_and_says_why(
     brief = brief_of(metadata)
 
     assert is_house(brief)
-    assert brief.problems == (f"{problem}: house persona",)
+    assert faults(brief) == (f"{problem}: house persona",)
     assert brief.because == problem
 
 
@@ -261,11 +272,65 @@ def test_a_greeting_that_is_no_text_is_a_problem_and_not_a_greeting() -> None:
     brief = brief_of(json.dumps(DOCUMENT), None, '{"custom_greeting": ["x"]}')
 
     assert brief.welcome_message == "Hi!"
-    assert brief.problems == ("custom_greeting is not text",)
+    assert faults(brief) == (
+        "custom_greeting cannot be used as it is written",
+        "custom_greeting is missing",
+    )
+
+
+def test_a_campaign_context_without_its_prompt_is_named() -> None:
+    brief = brief_of(json.dumps(DOCUMENT), '{"campaignPrompt": {}, "contactInfo": []}')
+
+    assert {problem.code for problem in brief.problems} == {"field_ignored", "required_missing"}
+    assert brief.persona_name == "Mira"
+
+
+def test_a_campaign_call_offers_no_tools() -> None:
+    persona = Persona.from_document({**DOCUMENT, "tools": ["end_call"]})
+
+    brief = brief_of(sample("job_campaign_call"), personas_by_id=lambda _: persona)
+
+    assert brief.options.tools == ()
+    assert brief.options.http_tools == ()
+
+
+@pytest.mark.parametrize(
+    ("job", "source"),
+    [
+        ("", "none"),
+        (json.dumps(DOCUMENT), "none"),
+        (json.dumps({**DOCUMENT, "voice": "v1"}), "persona"),
+        (sample("job_agent_config"), "agent_config"),
+        (sample("job_agent_config_incomplete"), "none"),
+    ],
+)
+def test_where_the_voice_comes_from(job: str, source: str) -> None:
+    assert brief_of(job).voice_source == source
+
+
+def test_the_house_persona_has_its_own_voice() -> None:
+    house = Persona.from_document({"personality": "h", "voice": "v"})
+
+    brief = read("", "", "", house=house, personas_by_id=nobody)
+
+    assert brief.voice_source == "house"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "direction"),
+    [
+        ({}, "outbound"),
+        ({"sip.callID": "SCL_1", "sip.callStatus": "dialing"}, "outbound"),
+        ({"sip.callID": "SCL_1", "sip.callStatus": "ringing"}, "inbound"),
+        ({"sip.callID": "SCL_1", "sip.callStatus": "active", "sip.ruleID": "SDR_1"}, "inbound"),
+    ],
+)
+def test_the_gateway_knows_the_direction(attributes: dict[str, str], direction: str) -> None:
+    assert detected(brief_of(sample("job_campaign_call")), attributes).direction == direction
 
 
 def test_broken_room_metadata_is_named() -> None:
-    assert "room metadata is not JSON" in brief_of(json.dumps(DOCUMENT), "{").problems
+    assert "room metadata is not JSON" in faults(brief_of(json.dumps(DOCUMENT), "{"))
 
 
 json_values = st.recursive(
@@ -297,19 +362,66 @@ def test_no_metadata_ever_raises(
     persona_id_of(job)
 
 
-def test_ten_thousand_damaged_payloads_never_raise() -> None:
+ODD_VALUES: tuple[Any, ...] = (
+    *(None, True, 0, -1, 1.5, 10**30, "", " ", "\x00", "\u202e", "{name}", "x" * 5_000),
+    *([], {}, [[]], {"": ""}, ["a", 1], {"name": {"name": []}}, "[" * 200, "sha256:" + "0" * 64),
+)
+
+
+def damaged(dice: random.Random, document: Any) -> Any:
+    """Change one thing, somewhere: the kind of a value, its place, or whether it is there."""
+    if not isinstance(document, dict) or not document:
+        return dice.choice(ODD_VALUES)
+    key = dice.choice(list(document))
+    match dice.randrange(5):
+        case 0:
+            return {name: value for name, value in document.items() if name != key}
+        case 1:
+            return {**document, key: dice.choice(ODD_VALUES)}
+        case 2:
+            return {**document, dice.choice([*document, "_call", "agent_config"]): document[key]}
+        case 3:
+            return {**document, key: [document[key]], key.upper(): document[key]}
+        case _:
+            return {**document, key: damaged(dice, document[key])}
+
+
+def as_text(dice: random.Random, document: Any) -> str | bytes:
+    """Write it, in a third of all cases with bytes changed, cut or doubled."""
+    text = json.dumps(document, ensure_ascii=dice.random() < 0.5).encode("utf-8", "replace")
+    if dice.random() < 2 / 3:
+        return text if dice.random() < 0.5 else text.decode()
+    broken = bytearray(text)
+    for _ in range(dice.randint(1, 4)):
+        at = dice.randrange(len(broken) + 1)
+        broken[at : at + dice.randint(0, 3)] = dice.randbytes(dice.randint(0, 3))
+    return bytes(broken[: dice.randrange(len(broken) + 1)] if dice.random() < 0.2 else broken)
+
+
+def test_ten_thousand_corrupt_payloads_never_raise_and_leave_a_call_that_can_be_held() -> None:
     dice = random.Random(3)  # noqa: S311 - the same damage on every run
-    whole = [sample(path.stem).encode() for path in sorted(SAMPLES.glob("*.json"))]
-    whole.append(encode(PERSONA, call_config(PERSONA), HOUSE).text.encode())
+    whole = [json.loads(sample(path.stem)) for path in sorted(SAMPLES.glob("*.json"))]
+    whole.append(json.loads(encode(PERSONA, call_config(PERSONA), HOUSE).text))
 
     for _ in range(10_000):
-        text = bytearray(dice.choice(whole))
-        for _ in range(dice.randint(1, 4)):
-            at = dice.randrange(len(text))
-            text[at : at + dice.randint(0, 3)] = dice.randbytes(dice.randint(0, 3))
-        brief = brief_of(bytes(text), bytes(text), bytes(text))
+        places = []
+        for _ in range(3):
+            document = dice.choice(whole)
+            for _ in range(dice.randint(0, 3)):
+                document = damaged(dice, document)
+            places.append(as_text(dice, document))
+        in_job, in_room, in_participant = places
+        dialed = dice.choice([None, "", "8655701159"])
+        brief = brief_of(in_job, in_room, in_participant, dialed=dialed)
 
         assert brief.personality or brief.conversation_structure
+        assert brief.version.startswith("sha256:")
+        assert turn_of(in_job).attempt >= 1
+        persona_id_of(in_job)
+        if dice.random() < 0.2:
+            assert instructions.of(filled(brief))
+            outbound.plan(brief, attempt=1, default_trunk="ST_1")
+            offer_for(brief)
 
 
 @given(st.integers(min_value=1, max_value=1000))

@@ -35,12 +35,18 @@ def caller() -> str:
 
 
 def call(
-    dialed: str, *, few: bool = False, room_sid: str = "", key: str = KEY, secret: str = SECRET
+    dialed: str,
+    *,
+    few: bool = False,
+    room_sid: str = "",
+    room: str = "",
+    key: str = KEY,
+    secret: str = SECRET,
 ) -> list[bytes]:
     """Return the HTTP requests of one call to *dialed*, signed now, in their order."""
     room_sid = room_sid or f"RM_{secrets.token_hex(6)}"
     names = {
-        "call-_sipp_XpSqUR7mfZG4": room_of(room_sid),
+        "call-_sipp_XpSqUR7mfZG4": room or room_of(room_sid),
         "RM_2nqWTUVPnjdz": room_sid,
         "SCL_wcmU7zzYRcx9": f"SCL_{secrets.token_hex(6)}",
         "+18655701160": dialed,

@@ -74,23 +74,45 @@ def run(scenario: Scenario, work: Run, control: str, size: Size, folder: Path) -
     return row
 
 
-def page(rows: list[Row]) -> str:
-    """Return the page in Markdown."""
-    lines = [
-        "# Faults",
-        "",
-        f"Written by `make faults` in {sum(row.minutes for row in rows):.0f} min: {machine()}.",
-        "A control is a variant that is known to be bad; its row is good when the check caught it.",
-        "",
-        "| fault | must show | seen | |",
-        "|---|---|---|---|",
-    ]
-    for row in rows:
-        fault, must = row.scenario.fault, row.scenario.must
-        if row.control:
-            fault, must = f"— control: {row.control}", "is caught"
-        lines.append(f"| {fault} | {must} | {row.seen.figures} | {row.verdict} |")
-    return "\n".join([*lines, ""])
+HEAD = (
+    "# Faults",
+    "",
+    "Written by `make faults`, or a row at a time by `make faults ARGS=<scenario>`. A control is a",
+    "variant that is known to be bad; its row is good when the check caught it.",
+    "",
+    "| fault | must show | seen | | minutes, on |",
+    "|---|---|---|---|---|",
+)
+
+
+def lines_of(row: Row) -> str:
+    """Return a row of the page."""
+    fault, must = row.scenario.fault, row.scenario.must
+    if row.control:
+        fault, must = f"— control: {row.control}", "is caught"
+    where = f"{row.minutes:.1f}, {machine()}"
+    return f"| {fault} | {must} | {row.seen.figures} | {row.verdict} | {where} |"
+
+
+def written(text: str, known: list[Scenario]) -> dict[str, list[str]]:
+    """Read a page: the rows of each scenario that is still known, by its name."""
+    by_fault = {one.fault: one.name for one in known}
+    rows: dict[str, list[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        cells = line.split(" | ")
+        if line.startswith("| — control: "):
+            rows.setdefault(name, []).append(line)
+        elif line.startswith("| ") and cells[0] != "| fault":
+            name = by_fault.get(cells[0].removeprefix("| "), "")
+            rows[name] = [line]
+    rows.pop("", None)
+    return rows
+
+
+def page(rows: dict[str, list[str]], known: list[Scenario]) -> str:
+    """Return the page in Markdown, in the order of the scenarios."""
+    return "\n".join([*HEAD, *(line for one in known for line in rows.get(one.name, ())), ""])
 
 
 def main() -> int:
@@ -116,10 +138,13 @@ def main() -> int:
             for control in one.controls:
                 own = Path(folder, one.name, control.name)
                 rows.append(run(one, control.run, control.bad, size, own))
-    text = page(rows)
-    if chosen == known and size == "full":
-        PAGE.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        lines.setdefault(row.scenario.name, []).append(lines_of(row))
+    if size == "full":
+        before = written(PAGE.read_text(encoding="utf-8"), known) if PAGE.exists() else {}
+        PAGE.write_text(page(before | lines, known), encoding="utf-8")
+    sys.stdout.write(page(lines, known))
     return 0 if all(row.good for row in rows) else 1
 
 

@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 from personas.breaker import Breaker, Limits
 from personas.cache import Windows
 from personas.errors import PersonaError, PersonaInvalid, PersonaNotFound, PersonaUnavailable
-from personas.lookup import WARM_UP_AT_ONCE, Found, PersonaLookup, Step, build_lookup
+from personas.found import Found, Step
+from personas.lookup import WARM_UP_AT_ONCE, PersonaLookup, build_lookup
 from personas.model import Persona
 from personas.phone import DialedNumber, read_dialed
 from personas.sources.files import FilePersonaSource, shipped

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personas.errors import PersonaInvalid
+from personas.json_text import MAX_DEPTH
 from personas.model import (
-    MAX_DEPTH,
     PLACEHOLDER,
     PLACEHOLDER_DEFAULTS,
     Persona,

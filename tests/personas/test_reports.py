@@ -49,6 +49,15 @@ def test_an_event_of_each_kind_comes_back_as_it_was_sent(event: Event) -> None:
     assert isinstance(again, type(event))
 
 
+def test_a_problem_of_a_newer_agent_is_taken_and_counted_with_the_others() -> None:
+    sent = '{"kind": "problem", "what": "?", "code": "new_one", "seq": 1, "attempt": 1, "at": 0}'
+
+    read = read_event(sent)
+
+    assert isinstance(read, Problem)
+    assert read.code == "other"
+
+
 @given(st.text(st.characters(), max_size=2_000))
 def test_whatever_is_said_can_be_reported(text: str) -> None:
     sent = numbered(Turn(by="caller", text=text), seq=1, attempt=1, at=0.0)

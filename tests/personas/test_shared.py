@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from personas.errors import PersonaNotFound, PersonaUnavailable
-from personas.lookup import Found, PersonaLookup
+from personas.found import Found
+from personas.lookup import PersonaLookup
 from personas.model import Persona
 from personas.phone import read_dialed
 from personas.sources.last_known_good import LastKnownGood

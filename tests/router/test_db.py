@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from router import db
 from router.db import Store
 from router.errors import StoreUnavailable
+from tests.router.locks import writing_elsewhere
 
 metadata = sa.MetaData()
 notes = sa.Table("notes", metadata, sa.Column("text", sa.Text, primary_key=True))
@@ -139,6 +140,10 @@ async def test_a_reader_does_not_wait_for_a_writer(store: Store) -> None:
     assert await texts(store) == ["before", "during"]
 
 
+def not_written(error: StoreUnavailable) -> None:
+    pytest.fail(error.reason)
+
+
 def insert_soon(store: Store, text: str) -> list[StoreUnavailable]:
     failures: list[StoreUnavailable] = []
     store.write_soon(lambda c: c.execute(sa.insert(notes), {"text": text}), failures.append)
@@ -192,8 +197,13 @@ async def test_who_does_not_wait_is_told_when_it_was_not_written(store: Store) -
     assert await texts(store) == ["another", "twice"]
 
 
-def quick(store: Store) -> Callable[[str], bool]:
-    tried = store.quick_insert(
+# ---- past the threads ---------------------------------------------------------------------
+
+_INSERT = "INSERT INTO notes (text) VALUES (?)"
+
+
+def quick(store: Store) -> Callable[[str], int | None]:
+    tried = store.quick(
         (sqlite if store.is_sqlite else postgresql).insert(notes).on_conflict_do_nothing(), ["text"]
     )
     return lambda text: tried({"text": text})
@@ -204,30 +214,89 @@ async def test_a_quick_insert_is_done_at_once_or_not_at_all(store: Store) -> Non
 
     answers = [insert("a"), insert("a")]
 
-    assert answers == [store.is_sqlite, False]
+    assert answers == ([1, 0] if store.is_sqlite else [None, None])
     assert await texts(store) == (["a"] if store.is_sqlite else [])
 
 
-async def test_a_quick_insert_waits_for_nobody(store: Store, store_url: str) -> None:
-    release, locked = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
+async def test_a_quick_update_says_how_many_rows_it_touched(store: Store) -> None:
+    await add(store, "old")
+    change = sa.update(notes).where(notes.c.text == sa.bindparam("of"))
+    update = store.quick(change.values(text=sa.bindparam("to")), ())
+
+    answers = [update({"of": "old", "to": "new"}), update({"of": "old", "to": "newer"})]
+
+    assert answers == ([1, 0] if store.is_sqlite else [None, None])
+    assert await texts(store) == (["new"] if store.is_sqlite else ["old"])
+
+
+async def test_what_was_done_quickly_is_there_for_everyone(store: Store, store_url: str) -> None:
+    done = quick(store)("quick")
+
     other = Store(store_url)
-
-    def hold(connection: sa.Connection) -> None:
-        connection.execute(sa.insert(notes), {"text": "other"})
-        loop.call_soon_threadsafe(locked.set)
-        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(5)
-
-    holding = asyncio.create_task(other.write(hold))
-    await locked.wait()
-
-    assert quick(store)("mine") is False
-
-    release.set()
-    await holding
-    assert await texts(store) == ["other"]
+    assert await texts(other) == (["quick"] if done else [])
+    await add(store, "slow")
+    assert await texts(other) == (["quick", "slow"] if done else ["slow"])
     await other.aclose()
 
 
-async def test_a_quick_insert_before_the_store_is_open_is_not_done(store_url: str) -> None:
-    assert quick(Store(store_url))("a") is False
+async def test_who_is_quick_waits_for_nobody(store: Store, store_url: str) -> None:
+    async with writing_elsewhere(store_url):
+        assert quick(store)("mine") is None
+        assert store.quick_many(_INSERT, [("mine",)]) is False
+
+    assert await texts(store) == []
+
+
+async def test_after_a_lock_it_is_quick_again(store: Store, store_url: str) -> None:
+    async with writing_elsewhere(store_url):
+        assert not store.quick_many(_INSERT, [("during",)])
+
+    assert store.quick_many(_INSERT, [("after",)]) is store.is_sqlite
+    assert (quick(store)("too") == 1) is store.is_sqlite
+
+
+async def test_before_the_store_is_open_nothing_is_done_quickly(store_url: str) -> None:
+    store = Store(store_url)
+
+    assert quick(store)("a") is None
+    assert store.quick_many(_INSERT, [("a",)]) is False
+
+
+async def test_many_rows_are_done_quickly_together(store: Store) -> None:
+    done = store.quick_many(_INSERT, [("a",), ("b",)])
+
+    assert done is store.is_sqlite
+    assert await texts(store) == (["a", "b"] if done else [])
+
+
+async def test_of_many_rows_with_a_conflict_none_is_done_and_nothing_stays_locked(
+    store: Store,
+) -> None:
+    await add(store, "twice")
+
+    assert store.quick_many(_INSERT, [("a",), ("twice",), ("b",)]) is False
+
+    await add(store, "later")
+    assert await texts(store) == ["later", "twice"]
+
+
+async def test_a_defect_in_one_of_many_rows_leaves_nothing_locked(store: Store) -> None:
+    if store.is_sqlite:
+        with pytest.raises(UnicodeEncodeError):
+            store.quick_many(_INSERT, [("a",), ("\ud800",)])
+
+    await add(store, "later")
+    assert await texts(store) == ["later"]
+
+
+async def test_what_may_wait_stays_behind_what_was_done_quickly(tmp_path: Path) -> None:
+    store = await Store(f"sqlite:///{tmp_path / 'store.db'}").open()
+    await store.write(metadata.create_all)
+    change = sa.update(notes).where(notes.c.text == "quick").values(text="changed")
+    store.write_soon(lambda c: c.execute(change), not_written)
+
+    assert quick(store)("quick") == 1
+
+    await store.flush()
+    assert await texts(store) == ["changed"]
+    await store.aclose()

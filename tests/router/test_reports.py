@@ -21,6 +21,7 @@ from personas.reports import (
     Event,
     Fact,
     Opened,
+    Problem,
     Turn,
     numbered,
 )
@@ -70,6 +71,15 @@ async def test_a_report_is_stored_and_acknowledged(running: Running) -> None:
     shown = (await running.client.get(f"/api/calls/{CALL}")).json()
     assert shown["call"]["caller"] == "+4930901820"
     assert [turn["text"] for turn in shown["transcript"]] == ["Hello."]
+
+
+async def test_what_was_wrong_in_a_call_is_counted_by_its_code(running: Running) -> None:
+    missing = Problem(what="agent_config.name is missing", code="required_missing")
+
+    await post(running, report(OPENED, missing, missing))
+
+    page = (await running.client.get("/metrics")).text
+    assert 'persona_router_call_problems_total{code="required_missing"} 2.0' in page
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,16 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from personas.lookup import PersonaLookup
 from router.db import Store
 from router.demo.deliveries import caller_attributes, joined
-from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable
+from router.errors import (
+    DispatchRefused,
+    DispatchUnknown,
+    LiveKitUnavailable,
+    StoreUnavailable,
+)
 from router.inbound import InboundCalls
 from router.lastresort.desk import LastResort
 from router.metrics import Metrics
+from router.records.archive import FactRecord
 from router.records.claims import Claims, SpareClaims
 from router.records.entries import Entry, failed_calls, of_room
 from router.records.journal import Journal
@@ -400,6 +406,52 @@ async def test_a_call_goes_on_with_the_persona_that_it_began_with(bench: Bench) 
     assert origin["version"] == first["_call"]["origin"]["version"]
     assert origin["source"] == "api"
     assert origin["because"].endswith("the call goes on with the persona that it began with")
+
+
+async def test_the_next_agent_knows_what_the_caller_told_the_last(bench: Bench) -> None:
+    async def told(call_id: str) -> list[FactRecord]:
+        return [
+            FactRecord(
+                call_id=call_id,
+                attempt=1,
+                seq=1,
+                fact_id="f1",
+                caller=None,
+                at=1.0,
+                category="contact_details",
+                information="calls from Ulm",
+            )
+        ]
+
+    watch = bench.watch()
+    watch.inbound = replace(watch.inbound, facts_of=told)
+    await ring(bench, watch)
+    bench.rooms.people["RM_1"].append(agent())
+    await bench.sweep(watch)
+    bench.rooms.people["RM_1"].pop()
+    for after_s in (WELL_EVERY_S, 3.0):
+        await bench.sweep(watch, after_s=after_s)
+
+    first, resumed = (sent.metadata["_call"]["memory"] for sent in bench.dispatcher.sent)
+    assert first == []
+    assert resumed == [{"category": "contact_details", "information": "calls from Ulm"}]
+
+
+async def test_facts_that_cannot_be_read_keep_nobody_waiting(bench: Bench) -> None:
+    async def away(_call_id: str) -> list[FactRecord]:
+        raise StoreUnavailable("timeout")
+
+    watch = bench.watch()
+    watch.inbound = replace(watch.inbound, facts_of=away)
+    await ring(bench, watch)
+    bench.rooms.people["RM_1"].append(agent())
+    await bench.sweep(watch)
+    bench.rooms.people["RM_1"].pop()
+    for after_s in (WELL_EVERY_S, 3.0):
+        await bench.sweep(watch, after_s=after_s)
+
+    assert bench.dispatcher.sent[-1].metadata["_call"]["memory"] == []
+    assert bench.dispatcher.sent[-1].metadata["_call"]["resume"] is True
 
 
 async def test_where_the_persona_of_before_is_lost_todays_speaks_and_that_is_logged(

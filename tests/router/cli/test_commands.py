@@ -17,10 +17,12 @@ from typer.main import get_command
 
 from personas.model import Persona
 from router.cli import app, run
+from router.cli.talk import place_of
 from router.errors import DeliveryRefused
 from router.events import verify
 from tests.redis_server import RedisServer
 from tests.router.cli.conftest import SECRET
+from tests.samples.golden import payload
 
 NUMBER = "8655701159"
 PERSONA = "persona_name: Mia\npersonality: You answer the phone.\nwelcome_message: Hi!\n"
@@ -219,6 +221,54 @@ def test_trigger_without_a_router_ends_with_5(capsys: pytest.CaptureFixture[str]
     assert "persona-router serve" in said
 
 
+# ---- talk -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("job_agent_config", "job"),
+        ("job_campaign_call", "job"),
+        ("job_persona_document", "job"),
+        ("job_persona_structure", "job"),
+        ("room_campaign_context", "room"),
+        ("participant_custom_greeting", "participant"),
+    ],
+)
+def test_a_payload_is_put_where_its_layout_belongs(name: str, place: str) -> None:
+    assert place_of(payload(name)) == place
+
+
+def test_a_payload_that_is_no_json_is_the_agents_to_judge() -> None:
+    assert place_of("{") == place_of("[]") == "job"
+
+
+def test_talk_tests_the_persona_of_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "personas").mkdir()
+    (tmp_path / "personas" / "+18655701159.yaml").write_text(PERSONA, encoding="utf-8")
+    monkeypatch.setenv("PERSONA_DIR", str(tmp_path / "personas"))
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("SPEECH", "offline")
+    script = tmp_path / "script.yaml"
+    script.write_text("- contains: Hi!\n- says: Who are you?\n  contains: Max\n", encoding="utf-8")
+
+    status = run(["talk", NUMBER, "--script", str(script)])
+
+    said = capfd.readouterr()
+    assert status == 6
+    assert said.out.startswith("Mia: Hi!\n> Who are you?\nMia: ")
+    assert "expected 'Max'" in said.err
+
+
+@pytest.mark.parametrize("arguments", [[], [NUMBER, "--persona", "x.yaml"]])
+def test_talk_needs_one_persona(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(PERSONA, encoding="utf-8")
+
+    assert run(["talk", *arguments]) == 2
+
+
 # ---- personas, contract, config -----------------------------------------------------------
 
 
@@ -399,6 +449,29 @@ def test_a_number_that_is_none_is_not_purged(
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
 
     assert "DEFAULT_REGION" in problem(capsys, "personas", "purge", "abc", status=2)
+
+
+@pytest.mark.parametrize(
+    ("layout", "required"),
+    [
+        ("agent-config", "agent_config"),
+        ("campaign-call", "phone_number"),
+        ("campaign-context", "campaignPrompt"),
+        ("greeting", "custom_greeting"),
+    ],
+)
+def test_the_schema_of_every_layout_of_other_backends_is_published(
+    layout: str, required: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = json.loads(output(capsys, "contract", "schema", "--layout", layout))
+
+    assert schema["required"] == [required]
+
+
+def test_a_layout_that_is_unknown_is_a_mistake_in_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "agent-config" in problem(capsys, "contract", "schema", "--layout", "x", status=2)
 
 
 @pytest.mark.parametrize("command", ["personas", "contract"])

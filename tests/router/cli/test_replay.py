@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,19 @@ def _journal(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
                     {"verify": 0.2, "claim": 1.0, "persona": 7.0, "dispatch": 3.0},
                 )
             )
+        because = "no agent has come, time after time"
+        given_up = replace(joined(number=DID, caller=CALLER, room="failed"), name="watch.given_up")
+        journal.note(
+            Delivered(
+                1.79e9 + 30,
+                0,
+                "given_up",
+                because,
+                event=given_up,
+                call_id="call-failed",
+                attempt=5,
+            )
+        )
         await journal.aclose()
         await store.aclose()
 
@@ -111,6 +125,14 @@ class TestReplay:
         assert "slowest   persona" in text
         assert trace["slowest"] == "persona"
         assert CALLER[1:] not in text
+
+    def test_what_the_watch_did_for_a_call_is_told(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = output(capsys, "explain", "--call", "call-failed")
+
+        assert "given_up, attempt 5: no agent has come, time after time" in text
+        assert "after 1 deliveries" in text
 
     def test_a_call_that_never_was_ends_with_4(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(["explain", "--call", "nobody"]) == 4

@@ -14,6 +14,7 @@ from router.errors import StoreUnavailable
 from router.records.claims import KEPT_S, Claim, Claims, Held, Settled, Taken
 from router.recovery import Watched
 from tests.fakes_personas import HOUSE, FakeClock
+from tests.router.locks import writing_elsewhere
 
 LEASE_S = 6.0
 
@@ -61,6 +62,61 @@ async def settle(claims: Claims, claim: Claim) -> None:
     )
     await claims._store.flush()
     assert failures == []
+
+
+def not_written(error: StoreUnavailable) -> None:
+    pytest.fail(error.reason)
+
+
+async def states(store: Store) -> list[str]:
+    select = sa.select(metadata.tables["claims"].c.state)
+    return list(await store.read(lambda connection: connection.execute(select).scalars().all()))
+
+
+async def test_with_sqlite_a_claim_and_its_dispatch_are_written_at_once(
+    routers: list[Claims], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not store.is_sqlite:
+        return  # the other tests hold for both
+    monkeypatch.setattr(store, "write", None)  # through threads nothing is written
+    monkeypatch.setattr(store, "write_soon", None)
+
+    taken = await take(routers[0])
+    assert await states(store) == ["claimed"]
+    assert isinstance(taken, Claim)
+    routers[0].dispatched(
+        taken, dispatch_id="AD_1", persona_source="api", persona_version="1", failed=not_written
+    )
+
+    assert await states(store) == ["dispatched"]
+
+
+async def test_while_somebody_writes_a_claim_waits_and_is_taken(
+    routers: list[Claims], store: Store, store_url: str
+) -> None:
+    async with writing_elsewhere(store_url):
+        taking = asyncio.create_task(take(routers[0]))
+        await asyncio.sleep(0)
+        assert taking.done() is False
+
+    taken = await taking
+    assert taken == Claim(taken.call_id, 1)
+    assert await states(store) == ["claimed"]
+
+
+async def test_while_somebody_writes_a_dispatch_is_written_down_later(
+    routers: list[Claims], store: Store, store_url: str
+) -> None:
+    taken = await take(routers[0])
+    assert isinstance(taken, Claim)
+
+    async with writing_elsewhere(store_url):
+        routers[0].dispatched(
+            taken, dispatch_id="AD_1", persona_source="api", persona_version="1", failed=not_written
+        )
+
+    await store.flush()
+    assert await states(store) == ["dispatched"]
 
 
 async def test_the_first_to_take_a_call_has_it(routers: list[Claims]) -> None:

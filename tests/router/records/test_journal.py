@@ -20,16 +20,19 @@ from router.errors import DeliveryRefused, StoreUnavailable
 from router.events import verify
 from router.records import entries
 from router.records.journal import (
+    BATCH,
     DAY_S,
     MAX_WAITING,
     OTHERS_AT_ONCE,
     REFUSED_AT_ONCE,
+    SLICE,
     Delivered,
     Journal,
     journal,
 )
 from router.routing import Event, Participant
 from tests.fakes_personas import FakeClock
+from tests.router.locks import writing_elsewhere
 from tests.samples import KEY, SECRET, deliveries
 
 DID = "+13125550142"
@@ -290,6 +293,48 @@ async def test_text_that_a_database_could_not_hold_takes_no_other_along(store: S
     assert await bench.journal.write()
 
     assert [row["call_id"] for row in await rows(store)] == ["odd", "plain"]
+
+
+async def test_more_than_a_slice_is_written_in_its_order(store: Store) -> None:
+    bench = Bench(store)
+    ids = [f"{number:03}" for number in range(2 * BATCH + SLICE + 1)]
+    for call_id in ids:
+        bench.journal.note(bench.delivered(call_id=call_id))
+
+    assert await bench.journal.write()
+
+    assert [row["call_id"] for row in await rows(store)] == ids
+    assert bench.counted == {"written": len(ids)}
+
+
+async def test_with_sqlite_others_go_on_between_two_slices(store: Store) -> None:
+    bench, turns = Bench(store), 0
+    for _ in range(5 * SLICE):
+        bench.journal.note(bench.delivered())
+
+    writing = asyncio.create_task(bench.journal.write())
+    while not writing.done():
+        turns += 1
+        await asyncio.sleep(0)
+
+    assert writing.result()
+    assert turns > 5
+
+
+async def test_while_somebody_else_writes_the_journal_waits_for_them(
+    store: Store, store_url: str
+) -> None:
+    bench = Bench(store)
+    for number in range(SLICE + 1):
+        bench.journal.note(bench.delivered(call_id=str(number)))
+
+    async with writing_elsewhere(store_url):
+        writing = asyncio.create_task(bench.journal.write())
+        await asyncio.sleep(0)
+        assert bench.counted == {}
+
+    assert await writing
+    assert [row["call_id"] for row in await rows(store)] == [str(n) for n in range(SLICE + 1)]
 
 
 async def test_none_are_kept_where_none_are_wanted(store: Store) -> None:

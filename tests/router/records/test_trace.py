@@ -1,6 +1,7 @@
 """Where ring time went: stages from what the journal has of a room."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -142,3 +143,51 @@ async def test_a_call_whose_deliveries_are_gone_says_so(store: Store) -> None:
 
 async def test_nothing_is_known_of_a_call_that_never_was(store: Store) -> None:
     assert await trace_of(store, "no-such-call") is None
+
+
+def by_watch(action: str, at: float, because: str, **more: Any) -> Delivered:
+    done = caller(at, "dispatched", "call-1", **more)
+    assert done.event is not None
+    return done._replace(status=0, because=because, event=replace(done.event, name=action))
+
+
+async def test_an_agent_that_the_watch_sent_is_measured_from_when_it_sent_it(store: Store) -> None:
+    trace = await traced(
+        store,
+        caller(T0 + 0.1, "dispatched", "call-1", attempt=1, stages=STAGES),
+        by_watch(
+            "watch.dispatched_again",
+            T0 + 3.2,
+            "no agent has come",
+            attempt=2,
+            stages={"persona": 0.0, "dispatch": 8.0},
+        ),
+        agent(T0 + 3.7, persona_call="call-1", persona_attempt="2"),
+        by_watch("watch.resumed", T0 + 60.0, "the agent has left the caller", attempt=3),
+        agent(T0 + 61.0, persona_call="call-1", persona_attempt="3"),
+    )
+
+    times = took(trace)
+    assert times["watch: dispatched_again"] == pytest.approx(3100.0)
+    assert times["agent joined"] == pytest.approx(492.0)
+    assert "watch: resumed" not in times  # the ringing was over by then
+    assert trace.slowest == "watch: dispatched_again"
+    assert [(one.action, one.attempt) for one in trace.watch] == [
+        ("dispatched_again", 2),
+        ("resumed", 3),
+    ]
+    assert trace.deliveries == 1
+
+
+async def test_an_agent_of_the_first_attempt_that_came_late_is_not_ascribed_to_the_second(
+    store: Store,
+) -> None:
+    trace = await traced(
+        store,
+        caller(T0 + 0.1, "dispatched", "call-1", attempt=1, stages=STAGES),
+        by_watch("watch.dispatched_again", T0 + 3.2, "no agent has come", attempt=2),
+        agent(T0 + 3.3, persona_call="call-1", persona_attempt="1"),
+    )
+
+    assert "watch: dispatched_again" not in took(trace)
+    assert took(trace)["agent joined"] == pytest.approx(3120.0)
