@@ -113,7 +113,7 @@ class Call:
         self._stages.reach("briefed")
         try:
             await self._join()
-            if not self._stand():
+            if not await self._stand():
                 return
             caller = await self._caller(brief)
             if isinstance(caller, outbound.Dial):
@@ -146,8 +146,11 @@ class Call:
             raise RoomUnreachable("the room did not let us in") from exc
         self._stages.reach("joined")
 
-    def _stand(self) -> bool:
-        """Stand for election; whoever loses is on the way out when this returns."""
+    async def _stand(self) -> bool:
+        """Stand for election; whoever loses is on the way out when this returns.
+
+        Agents of earlier attempts are gone before we go on: the caller never hears two.
+        """
         room = self._ctx.room
         present = [rival for p in room.remote_participants.values() if (rival := self._rival(p))]
         verdict = election.on_arrival(self._turn.attempt, present)
@@ -159,8 +162,8 @@ class Call:
         room.on("participant_connected", self._on_newcomer)
         room.on("disconnected", self._on_disconnected)
         if verdict.remove:
-            self._spawn(self._remove(verdict.remove))
-        return True
+            await self._remove(verdict.remove)
+        return not self._reason
 
     async def _caller(self, brief: job.Brief) -> rtc.RemoteParticipant | outbound.Dial:
         """Find whom we talk to: the SIP participant if there is one, else the first to come.
@@ -410,10 +413,12 @@ class Call:
             if self.outcome is not None and not self.outcome.answered:
                 how = self.outcome.disposition
             return Closed(reason=reason, disposition=how)
-        handed_on = self._left_because != HUNG_UP and reason == self._left_because
+        disposition = Disposition.VOICEMAIL if talk.met_machine else Disposition.ANSWERED
+        if self._left_because != HUNG_UP and reason == self._left_because:
+            disposition = Disposition.TRANSFERRED
         return Closed(
             reason=": ".join(filter(None, (reason, talk.detail))),
-            disposition=Disposition.TRANSFERRED if handed_on else Disposition.ANSWERED,
+            disposition=disposition,
             duration_s=round(max(0.0, time.time() - talk.opened_at), 1),
             facts=talk.facts.count,
         )

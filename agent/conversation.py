@@ -24,9 +24,15 @@ from livekit.agents import (
     llm,
     utils,
 )
-from livekit.agents.voice.room_io import RoomOptions, TextInputEvent, TextInputOptions
+from livekit.agents.voice.room_io import (
+    AudioInputOptions,
+    RoomOptions,
+    TextInputEvent,
+    TextInputOptions,
+)
 
-from agent import instructions, job, speech, tools
+from agent import instructions, job, machines, speech, tools
+from agent.errors import TransferFailed
 from agent.facts import Facts
 from agent.limits import MAX_ASKS, Limits
 from agent.minutes import Minutes, answered
@@ -34,11 +40,12 @@ from agent.opening import Opening
 from agent.phrases import phrases
 from agent.presence import ATTRIBUTE_NAME, Presence
 from agent.report import Reporter
+from agent.speech import apology, failing
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
 from personas.contract import ATTRIBUTE_FIRST_WORD, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION
 from personas.options import TransferTarget
-from personas.reports import PersonaApplied, Problem
+from personas.reports import PersonaApplied, Problem, Turn
 
 log = structlog.get_logger(__name__)
 
@@ -98,19 +105,24 @@ class Conversation:
         self.facts.recall(brief.call.memory if brief.call else ())
         self.minutes = Minutes(reporter)
         self.opened_at: float | None = None  # when the other side could hear us, Unix seconds
+        self.met_machine = False
+        self._other_identity = ""
         self.detail = ""  # why the model ended the call, in its words
         self._session: AgentSession[None] = AgentSession(
             llm=parts.mind,
-            tts=parts.mouth,
+            tts=parts.mouth or NOT_GIVEN,
             stt=parts.ears or NOT_GIVEN,
             vad=parts.vad,
             turn_handling={
-                "turn_detection": "vad" if parts.hears_audio else None,
+                "turn_detection": parts.turn_detection,
                 "interruption": {"mode": "vad"},
             },
             tts_text_transforms=parts.text_transforms,
+            conn_options=parts.connect,
             user_away_timeout=self._limits.silence_s,
         )
+        self._parts = parts
+        failing.watch(self._session, self._on_failed)
         self.minutes.attend(self._session)
         self._session.on("agent_state_changed", self._on_state)
         self._session.on("user_state_changed", self._on_caller_state)
@@ -123,13 +135,18 @@ class Conversation:
 
     async def start(self, room: rtc.Room, caller: str) -> None:
         """Publish our track and listen to *caller*, whose identity it is."""
+        self._other_identity = caller
         room.on("sip_dtmf_received", partial(self._on_key, caller))
         await self._session.start(
             self._agent,
             room=room,
             room_options=RoomOptions(
                 participant_identity=caller,
-                audio_input=self._hears_audio,
+                audio_input=(
+                    AudioInputOptions(noise_cancellation=self._parts.noise_cancellation)
+                    if self._parts.hears_audio
+                    else False
+                ),
                 text_input=TextInputOptions(text_input_cb=self._on_text),
                 close_on_disconnect=False,
             ),
@@ -153,6 +170,8 @@ class Conversation:
         self.opened_at = time.time()
         self._reporter.note(answered(self._brief, self._other_side, self.opened_at))
         self._spawn(self._end_in_time())
+        if await self.meets_machine(self._other_identity):
+            return
         if self._brief.direction == "outbound" and not await self._opening.is_ours():
             return
         welcome = self._brief.welcome_message
@@ -164,9 +183,31 @@ class Conversation:
             return
         wanted = prepared is not None and prepared.text == welcome
         if prepared is not None and wanted and await prepared.sounds(GREETING_TIMEOUT_S):
-            self._session.say(welcome, audio=prepared.frames())
+            self._parts.say(self._session, welcome, prepared.frames())
         else:
-            self._session.say(welcome)
+            self._parts.say(self._session, welcome)
+
+    async def meets_machine(self, callee: str) -> bool:
+        """Listen whether a machine picked up; if so leave the message, and end the call.
+
+        A persona may ask for it on outbound calls. When it cannot be told, it is a person.
+        """
+        if not self._brief.options.detect_answering_machine or self._brief.direction != "outbound":
+            return False
+        heard = await machines.listen(self._session, callee) if self._hears_audio else None
+        if heard is None:
+            what = "answering machines cannot be told apart with these models"
+            self._reporter.note(Problem(what=what))
+            return False
+        log.info("machine.listened", heard=heard)
+        if heard not in machines.MACHINES:
+            return False
+        self._leaving, self.met_machine = True, True
+        message = self._brief.options.voicemail_message
+        if message and heard == machines.MAILBOX:
+            await self._speak(message)
+        self._ways.end("an answering machine picked up")
+        return True
 
     async def hear(self, words: str) -> None:
         """Take *words* as the caller's, as if they had been spoken."""
@@ -227,10 +268,27 @@ class Conversation:
         await self._agent.update_instructions(self._instructions())
         await self._agent.update_tools(self._tools())
         try:
-            self._agent.update_options(llm=parts.mind, tts=parts.mouth, stt=parts.ears or NOT_GIVEN)
+            self._agent.update_options(
+                llm=parts.mind, tts=parts.mouth or NOT_GIVEN, stt=parts.ears or NOT_GIVEN
+            )
+            self._parts = parts
         except RuntimeError:  # one of the two hears and speaks by itself
             self._reporter.note(Problem(what="the voice could not be changed during the call"))
         self._apply(brief, parts)
+
+    async def give_up(self, failure: failing.Failure) -> None:
+        """Say, in a recording, that we have a problem; then hand the caller on, or end the call."""
+        if self._leaving:
+            return
+        self._leaving = True
+        self._reporter.note(Problem(what=f"speech failed: {failure.what}"))
+        for target in self._brief.options.transfer_targets[:1]:
+            await self._apologise(transfers=True)
+            with contextlib.suppress(TransferFailed):
+                await self._ways.refer(target)
+                return
+        await self._apologise(transfers=False)
+        self._ways.end("speech failed")
 
     async def aclose(self) -> None:
         """Stop what runs beside the conversation."""
@@ -251,9 +309,15 @@ class Conversation:
             return
         try:
             async with asyncio.timeout(SPEECH_TIMEOUT_S + len(words) * SPEECH_S_A_CHAR):
-                await self._session.say(words, allow_interruptions=False)
+                await self._parts.say(self._session, words, interruptible=False)
         except (RuntimeError, TimeoutError) as exc:
             log.warning("words.not_spoken", error=type(exc).__name__)
+
+    async def _apologise(self, *, transfers: bool) -> None:
+        language = self._parts.language.code
+        words = apology.words(language, transfers=transfers)
+        self._reporter.note(Turn(by="agent", text=words))
+        await apology.apologise(self._session, language, transfers=transfers)
 
     def _instructions(self) -> str:
         can_hang_up = "end_call" in tools.offer_for(self._brief).built_in
@@ -329,7 +393,7 @@ class Conversation:
             return
         self._asked += 1
         with contextlib.suppress(RuntimeError):
-            await self._session.say(self._limits.silence_message)
+            await self._parts.say(self._session, self._limits.silence_message)
             self._session.reset_away_timer()
 
     async def _break_in(self) -> None:
@@ -374,6 +438,9 @@ class Conversation:
             self._presence.show({ATTRIBUTE_FIRST_WORD: f"{time.time():.3f}"})
             log.info("call.greeted", **{f"{step}_ms": ms for step, ms in self._stages})
 
+    def _on_failed(self, failure: failing.Failure) -> None:
+        self._spawn(self.give_up(failure))
+
     def _on_session_closed(self, event: CloseEvent) -> None:
         if event.error is not None:
             log.error("session.failed", kind=event.error.type)
@@ -407,7 +474,7 @@ def filled(brief: job.Brief) -> job.Brief:
 def prepare(brief: job.Brief, parts: speech.Speech) -> Prepared | None:
     """Begin to synthesise the greeting, if there is one."""
     text = brief.welcome_message
-    return Prepared(text, parts.frames(text)) if text else None
+    return Prepared(text, parts.frames(text)) if text and parts.mouth else None
 
 
 def _squeezed(text: str) -> str:

@@ -6,11 +6,13 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
+from agent.providers import KINDS, NEEDS, PACKAGES, Kind, is_installed, missing, wanted
 from personas.logs import LogFormat, LogLevel
 from personas.settings import Environment
 
 SpeechSetting = Literal["auto", "offline", "providers"]
 SpeechMode = Literal["offline", "providers"]
+TurnDetection = Literal["vad", "model"]
 
 
 def _cores() -> int:
@@ -55,16 +57,87 @@ class AgentSettings(Environment):
 
     speech: SpeechSetting = Field(
         default="auto",
-        description="offline, providers, or auto: offline while one of the keys below is missing",
+        description="offline, providers, or auto: offline while hearing, thinking or speaking has"
+        " no provider with its keys",
     )
-    deepgram_api_key: SecretStr | None = Field(default=None, description="speech to text")
-    azure_speech_key: SecretStr | None = Field(default=None, description="text to speech")
+    speech_timeout_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=30,
+        description="how long a provider may keep a caller waiting before the next one is asked",
+    )
+    deepgram_api_key: SecretStr | None = Field(default=None, description="hears and speaks")
+    deepgram_base_url: str = Field(
+        default="https://api.deepgram.com/v1", description="address of its API"
+    )
+    azure_speech_key: SecretStr | None = Field(default=None, description="hears and speaks")
     azure_speech_region: str | None = Field(default=None, description="its region, or")
-    azure_speech_endpoint: str | None = Field(default=None, description="its endpoint instead")
-    azure_openai_api_key: SecretStr | None = Field(default=None, description="language model")
+    azure_speech_host: str | None = Field(
+        default=None, description="the host that hears (`wss://…`), and"
+    )
+    azure_speech_endpoint: str | None = Field(
+        default=None, description="the endpoint that speaks (`https://…/cognitiveservices/v1`)"
+    )
+    azure_openai_api_key: SecretStr | None = Field(
+        default=None, description="thinks; hears and speaks with a deployment for it"
+    )
     azure_openai_endpoint: str | None = Field(default=None, description="its endpoint")
-    azure_openai_deployment: str | None = Field(default=None, description="its deployment")
+    azure_openai_deployment: str | None = Field(
+        default=None, description="its deployment of a language model"
+    )
+    azure_openai_stt_deployment: str | None = Field(
+        default=None, description="its deployment of a model that hears"
+    )
+    azure_openai_tts_deployment: str | None = Field(
+        default=None, description="its deployment of a model that speaks"
+    )
     openai_api_version: str = Field(default="2024-10-21", description="version of its API")
+    openai_api_key: SecretStr | None = Field(
+        default=None, description="thinks, hears, speaks; speech to speech"
+    )
+    openai_base_url: str = Field(
+        default="https://api.openai.com/v1", description="address of its API"
+    )
+    openai_llm_model: str = Field(default="gpt-4.1-mini", description="its language model")
+    openai_stt_model: str = Field(
+        default="gpt-4o-mini-transcribe", description="its model that hears"
+    )
+    openai_tts_model: str = Field(default="gpt-4o-mini-tts", description="its model that speaks")
+    openai_tts_voice: str = Field(default="ash", description="its voice")
+    openai_realtime_model: str = Field(
+        default="gpt-realtime", description="its model for speech to speech"
+    )
+    openai_realtime_voice: str = Field(default="marin", description="the voice of that model")
+    eleven_api_key: SecretStr | None = Field(
+        default=None, description="ElevenLabs speaks (extra `elevenlabs`)"
+    )
+    elevenlabs_base_url: str = Field(
+        default="https://api.elevenlabs.io/v1", description="address of its API"
+    )
+    elevenlabs_model: str = Field(default="eleven_turbo_v2_5", description="its model")
+    elevenlabs_voice: str = Field(
+        default="hpp4J3VqNfWAUOO0d1Us", description="its voice for personas that name none"
+    )
+    google_api_key: SecretStr | None = Field(
+        default=None, description="Gemini Live, speech to speech (extra `google`)"
+    )
+    google_base_url: str = Field(
+        default="https://generativelanguage.googleapis.com", description="address of its API"
+    )
+    google_realtime_model: str = Field(
+        default="gemini-2.5-flash-native-audio-preview-12-2025", description="its model"
+    )
+    google_realtime_voice: str = Field(default="Puck", description="its voice")
+    turn_detection: TurnDetection = Field(
+        default="vad",
+        description="who decides that the caller has finished: `vad` (silence), or `model`,"
+        " LiveKit's turn detector on this machine",
+    )
+    noise_cancellation: bool = Field(
+        default=False,
+        description="cancel noise of the line; needs LiveKit Cloud and its package"
+        " `livekit-plugins-noise-cancellation`",
+    )
 
     router_url: str = Field(
         default="",
@@ -108,27 +181,32 @@ class AgentSettings(Environment):
 
     @model_validator(mode="after")
     def _providers_have_their_keys(self) -> Self:
-        if self.speech == "providers" and (missing := self.missing_keys()):
+        if self.speech == "providers" and (lacking := self.missing_keys()):
             raise ValueError(
-                f"SPEECH=providers needs {', '.join(missing)}; set them, or SPEECH=offline"
+                f"SPEECH=providers needs {', '.join(lacking)}; set them, or SPEECH=offline"
             )
         return self
 
+    def missing_for(self, kind: Kind, provider: str) -> tuple[str, ...]:
+        """Name what *provider* lacks for *kind*: settings, or LiveKit's plugin for it."""
+        lacking = missing(NEEDS[kind][provider], self._is_set)
+        package = PACKAGES[provider]
+        return lacking if is_installed(package) else (*lacking, f"the package {package}")
+
+    def usable(self, kind: Kind) -> tuple[str, ...]:
+        """Name the providers of *kind* that have all they need, in the order of the table."""
+        return tuple(name for name in NEEDS[kind] if not self.missing_for(kind, name))
+
     def missing_keys(self) -> tuple[str, ...]:
-        """Name the variables that the speech providers need and that are not set."""
-        needed = {
-            "DEEPGRAM_API_KEY": self.deepgram_api_key,
-            "AZURE_SPEECH_KEY": self.azure_speech_key,
-            "AZURE_SPEECH_REGION": self.azure_speech_region or self.azure_speech_endpoint,
-            "AZURE_OPENAI_API_KEY": self.azure_openai_api_key,
-            "AZURE_OPENAI_ENDPOINT": self.azure_openai_endpoint,
-            "AZURE_OPENAI_DEPLOYMENT": self.azure_openai_deployment,
-        }
-        return tuple(name for name, value in needed.items() if not value)
+        """Say, for each kind that no provider can do, what would have to be set."""
+        return tuple(wanted(kind) for kind in KINDS if not self.usable(kind))
+
+    def _is_set(self, variable: str) -> bool:
+        return bool(getattr(self, variable.lower()))
 
     @property
     def speech_mode(self) -> SpeechMode:
-        """Which speech is used: ``auto`` becomes offline when a provider's key is missing."""
+        """Which speech is used: ``auto`` becomes offline when a kind has no provider."""
         if self.speech == "auto":
             return "offline" if self.missing_keys() else "providers"
         return self.speech

@@ -19,6 +19,7 @@ from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
 from agent import job, speech
 from agent.call import Call
 from agent.house import House
+from agent.providers import KINDS, Kind, is_installed
 from agent.rehearsal import rehearse
 from agent.report import sender_for
 from agent.resend import Resender
@@ -45,6 +46,8 @@ QUIET: Final = MappingProxyType(
     }
 )
 
+#: What LiveKit adds to a record: the message again, and what a model was saying when it failed.
+_PRIVATE: Final = frozenset({"message", "text_sent", "tool_calls_sent"})
 _QUOTED: Final = re.compile(r"(pushed for text:).*", re.DOTALL)
 _SETTINGS: Final = "settings"
 _HOUSE: Final = "house"
@@ -84,6 +87,7 @@ def warm_up(process: JobProcess) -> None:
     rehearse()
     settings = AgentSettings.load()
     process.userdata[_SETTINGS] = settings
+    speech.warm_up(settings)
     files = FilePersonaSource(settings.persona_dir) if settings.persona_dir else None
     process.userdata[_HOUSE] = House(shipped("house"), files)
 
@@ -125,7 +129,7 @@ def build_server(settings: AgentSettings) -> AgentServer:
         setup_fnc=warm_up,
         load_fnc=load,
         load_threshold=math.inf,
-        preload_modules=["agent.worker", *speech.modules(settings.speech_mode)],
+        preload_modules=["agent.worker", *speech.modules(settings)],
         log_level=settings.log_level,
     )
     server.rtc_session(hold_call, agent_name=settings.agent_to_dispatch, on_request=accept)
@@ -146,23 +150,35 @@ def quieten(level: str) -> None:
 
 
 def tidy(record: logging.LogRecord) -> bool:
-    """Drop what a job process says twice, and what the native SDK says of leaving.
+    """Drop what is private or said twice, and what the native SDK says of leaving.
 
     Whoever is removed from a room sees its data channels close, which that SDK calls an error.
     """
-    record.__dict__.pop("message", None)
+    for key in [key for key in record.__dict__ if key in _PRIVATE or key.startswith("lk.pii.")]:
+        del record.__dict__[key]
     return not (record.name == "livekit" and "closed unexpectedly" in record.getMessage())
 
 
 def announce(settings: AgentSettings) -> None:
     """Say which speech is used, and what is missing for the other."""
-    missing = settings.missing_keys()
     if settings.speech_mode == "providers":
-        log.info("speech.chosen", mode="providers")
+        kinds: tuple[Kind, ...] = (*KINDS, "speech_to_speech")
+        log.info(
+            "speech.chosen",
+            mode="providers",
+            **{kind: list(settings.usable(kind)) for kind in kinds},
+        )
     elif settings.speech == "offline":
         log.info("speech.chosen", mode="offline", because="SPEECH=offline")
     else:
+        missing = settings.missing_keys()
         log.warning("speech.chosen", mode="offline", because="keys are missing", missing=missing)
+    if settings.noise_cancellation and not is_installed(speech.NOISE_CANCELLATION):
+        log.warning(
+            "noise_cancellation.off",
+            because="its package is missing",
+            fix="pip install livekit-plugins-noise-cancellation, or NOISE_CANCELLATION=false",
+        )
 
 
 async def serve(settings: AgentSettings) -> bool:

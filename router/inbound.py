@@ -1,13 +1,12 @@
 """Answer one ringing call: decide, claim, look up, dispatch. It holds no rules of its own."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import structlog
 from opentelemetry.trace import Span, Tracer, get_tracer, set_span_in_context
-from pydantic import JsonValue
 
 from personas.contract import (
     ATTRIBUTE_ATTEMPT,
@@ -27,7 +26,7 @@ from personas.traces import is_heard, traceparent
 from router.dispatch import Dispatcher
 from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
-from router.records.archive import FactRecord
+from router.recall import Recall
 from router.records.calls import Dispatched
 from router.records.claims import Claim, Claims, Held, Settled, SpareClaims, Taken
 from router.records.journal import Decided
@@ -87,11 +86,6 @@ class _Attempt:
     webhook_at: float
     stages: Mapping[str, float]  # milliseconds of what came before the dispatch
     again: Again = FIRST
-    memory: Sequence[JsonValue] = ()  # what the caller told before
-
-
-async def _no_facts(_call_id: str) -> Sequence[FactRecord]:
-    return ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,8 +102,8 @@ class InboundCalls:
     clock: Callable[[], float] = time.time
     timer: Callable[[], float] = field(default=time.perf_counter)
     note_call: Callable[[Dispatched], None] = lambda _call: None
+    recall: Recall | None = None
     report_for: Callable[[str], Report | None] = lambda _call_id: None  # by call id
-    facts_of: Callable[[str], Awaitable[Sequence[FactRecord]]] = _no_facts  # by call id
     tracer: Tracer = field(default=get_tracer("persona-router"))
 
     async def take(self, event: Event) -> Outcome:
@@ -163,8 +157,7 @@ class InboundCalls:
             self.metrics.lookups[found.origin.source].inc()
             trail.origin = found.origin
             looked_up, trail.stages["persona"] = self._stage("persona", started)
-            memory = await self._facts(claim.call_id) if again.resume else []
-            attempt = _Attempt(claim, self.clock(), {}, again, memory)
+            attempt = _Attempt(claim, self.clock(), {}, again)
             outcome = await self._dispatch(decision, found, attempt)
             trail.stages["dispatch"] = round((self.timer() - looked_up) * 1000, 1)
             if span.is_recording():
@@ -181,15 +174,6 @@ class InboundCalls:
     async def _persona_again(self, call: InboundCall, claim: Claim, again: Again) -> Found:
         kept = await self._spoke(claim.call_id) if again.resume else None
         return kept or await self.personas.find(call.dialed)
-
-    async def _facts(self, call_id: str) -> list[JsonValue]:
-        """Return what the caller told the agents before, as the next agent reads it."""
-        try:
-            facts = await self.facts_of(call_id)
-        except StoreUnavailable as exc:
-            log.error("facts.not_read", call_id=call_id, reason=exc.reason)
-            return []
-        return [{"category": one.category, "information": one.information} for one in facts]
 
     async def _spoke(self, call_id: str) -> Found | None:
         """Return the persona that a call was sent before, as it was then."""
@@ -258,7 +242,16 @@ class InboundCalls:
             return self.spare.take(**names)
 
     async def _dispatch(self, answer: Answer, found: Found, attempt: _Attempt) -> Outcome:
-        call, claim, started = answer.call, attempt.claim, self.timer()
+        call, claim = answer.call, attempt.claim
+        memory: Sequence[Any] = ()
+        if self.recall is not None:
+            memory = await self.recall.memory(
+                found.persona,
+                call_id=claim.call_id,
+                caller=call.caller,
+                resume=attempt.again.resume,
+            )
+        started = self.timer()
         config = call_config(
             call,
             call_id=claim.call_id,
@@ -267,7 +260,7 @@ class InboundCalls:
             ring=Ring(webhook_at=attempt.webhook_at, dispatched_at=self.clock()),
             resume=attempt.again.resume,
             report=self.report_for(claim.call_id),
-            memory=attempt.memory,
+            memory=memory,
         )
         self.note_call(_noted(call, config, found.persona))
         encoded = encode(found.persona, config, self.personas.house_persona)
@@ -372,7 +365,7 @@ def call_config(
     ring: Ring,
     resume: bool = False,
     report: Report | None = None,
-    memory: Sequence[JsonValue] = (),
+    memory: Sequence[Any] = (),
 ) -> CallConfig:
     """Return what the agent is told about *call* beside the persona."""
     number = call.dialed.number

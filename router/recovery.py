@@ -5,7 +5,7 @@ dispatches or its count of participants: both say what was the case, not what is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from personas.contract import (
@@ -25,8 +25,9 @@ class Limits:
     """How long is too long, in seconds."""
 
     answer_timeout_s: float = 3.0  # from a dispatch to its agent in the room
-    adopt_after_s: float = 1.0  # a caller without a claim: the webhook may be on its way
+    adopt_after_s: float = 0.5  # a caller without a claim: the webhook may be on its way
     gone_s: float = 3.0  # an agent that has left a caller
+    quiet_s: float = 1.5  # an agent whose sign of life is due: from then on it is looked at often
     frozen_s: float = 6.0  # an agent that gives no sign of life
     alone_s: float = 10.0  # a room without a caller
     attempts: int = 5  # in a row, without an agent
@@ -64,7 +65,9 @@ class Well:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do yet; look again soon."""
+    """Nothing to do yet; look again soon, and at *until* (monotonic) if that is known."""
+
+    until: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +234,12 @@ def _with_agents(look: Look, caller: Participant, claim: Watched, limits: Limits
         return Redispatch(claim, caller, because, remove=remove, resume=True)
     if claim.state == "claimed" and claim.lease_until > look.now:
         return Wait()  # an attempt is under way; the election decides who stays
-    return Well() if claim.state == "answered" else Confirm(claim)
+    if claim.state != "answered":
+        return Confirm(claim)
+    beats = look.seen.beats
+    if all(beat and look.at - since >= limits.quiet_s for _, beat, since in beats):
+        return Wait(max(since for _, _, since in beats) + limits.frozen_s)
+    return Well()
 
 
 def _without_agent(
@@ -240,7 +248,7 @@ def _without_agent(
     if claim.state == "answered":
         since = look.at if look.seen.no_agent_since is None else look.seen.no_agent_since
         if look.at - since < limits.gone_s:
-            return Wait()
+            return Wait(since + limits.gone_s)
         return Redispatch(claim, caller, "the agent has left the caller", resume=True)
     if claim.state == "claimed" and claim.lease_until > look.now:
         return Wait()

@@ -27,6 +27,7 @@ from router.lastresort.desk import LastResort, available
 from router.live import LiveCalls
 from router.metrics import Metrics
 from router.overload import Gate
+from router.recall import Recall
 from router.records.appointments import BuiltInCalendar
 from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
@@ -121,8 +122,8 @@ async def open_services(
                     metrics=metrics,
                     clock=clock,
                     note_call=calls.dispatched,
+                    recall=Recall(calls),
                     report_for=report_for(settings, clock),
-                    facts_of=calls.facts_so_far,
                 )
                 journal = Journal(
                     store,

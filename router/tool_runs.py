@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from router.errors import ToolRefused
-
 
 class Toolbox(Protocol):
     """Runs tools for calls."""
@@ -17,12 +15,3 @@ class Toolbox(Protocol):
             StoreUnavailable: the database did not answer.
         """
         ...
-
-
-class EmptyToolbox:
-    """Has no tools."""
-
-    async def run(self, call_id: str, name: str, arguments: Mapping[str, Any]) -> str:
-        """Refuse."""
-        del call_id, name, arguments
-        raise ToolRefused("There is no such tool.", status=404)

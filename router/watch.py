@@ -9,6 +9,7 @@ journal beside the deliveries, and a span in the call's trace.
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -50,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
 JITTER = 0.2  # of it, either way
-WELL_EVERY_S = 2.0  # how often a call that is well is looked at
+WELL_EVERY_S = 1.5  # a call that is well is looked at in every other sweep, never in every third
 OTHER_EVERY_S = 5.0  # and a room that is no call
 OTHER_AFTER_S = 10.0  # from when on a room without a caller is taken for no call
 AT_ONCE = 16  # questions to LiveKit at the same time
@@ -113,15 +114,19 @@ class Watch:
     _rooms: dict[str, _Room] = field(default_factory=dict)
     mending: set[asyncio.Task[None]] = field(default_factory=set)  # what a sweep has begun
     _forgot_at: float = 0.0
+    _due_at: float = (
+        math.inf
+    )  # when a room is to be looked at again, whatever the sweeps; monotonic
 
     async def run(self) -> None:
         """Sweep until cancelled; then let another replica sweep."""
         try:
             while True:
-                started = self.monotonic()
+                started, self._due_at = self.monotonic(), math.inf
                 await self.turn()
                 spread = 1 + random.uniform(-JITTER, JITTER)  # noqa: S311  # so that replicas differ
-                await asyncio.sleep(max(0.0, EVERY_S * spread - (self.monotonic() - started)))
+                next_at = min(started + EVERY_S * spread, self._due_at)
+                await asyncio.sleep(max(0.0, next_at - self.monotonic()))
         finally:
             for task in self.mending:
                 task.cancel()
@@ -183,8 +188,9 @@ class Watch:
         if call is not None:
             self._compare(room, look, call)
         match action:
-            case Wait():
+            case Wait(until=until):
                 room.look_at = at
+                self._due_at = min(self._due_at, until or math.inf)
             case Well() if call is None:
                 young = at - look.seen.first_at < OTHER_AFTER_S
                 room.look_at = at if young else at + OTHER_EVERY_S

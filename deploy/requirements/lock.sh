@@ -21,7 +21,7 @@ compile() {
 }
 
 cd "$here/../.."
-compile dev pyproject.toml --extra agent --extra postgres --extra redis --group dev
+compile dev pyproject.toml --extra agent --extra elevenlabs --extra google --extra postgres --extra redis --group dev
 # the same versions as in dev.txt, which is what the tests ran with
 compile router pyproject.toml --extra lastresort --extra postgres --extra redis --constraint "$here/dev.txt"
 compile agent pyproject.toml --extra agent --constraint "$here/dev.txt"

@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from itertools import cycle
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -86,6 +88,7 @@ class Phone:
         self._utterances: dict[str, Utterance] = {}
         self._agents: list[str] = []
         self.recording = Recording()
+        self._speech: deque[bytes] = deque()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connection: rtc.Room | None = None
@@ -114,6 +117,14 @@ class Phone:
         return tuple(
             one.identity for one in self._connection.remote_participants.values() if _is_agent(one)
         )
+
+    @property
+    def agents_publishing(self) -> tuple[str, ...]:
+        """The sids of the agents in the room that have published a track at this moment."""
+        if self._connection is None:
+            return ()
+        there = self._connection.remote_participants.values()
+        return tuple(one.sid for one in there if _is_agent(one) and one.track_publications)
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -161,6 +172,12 @@ class Phone:
     async def say(self, text: str) -> None:
         """Send *text* as the caller's words (LiveKit's text input)."""
         await self._request(self._room_now().local_participant.send_text(text, topic=TOPIC_CHAT))
+
+    def speak(self, pcm: bytes) -> None:
+        """Say *pcm* (16 bit, mono, :data:`SPOKEN_HZ`) as sound, after what is being said."""
+        size = 2 * SPOKEN_FRAME
+        pieces = (pcm[at : at + size] for at in range(0, len(pcm), size))
+        self._speech.extend(piece.ljust(size, b"\0") for piece in pieces)
 
     async def press(self, key: str) -> None:
         """Press one key of the keypad (DTMF)."""
@@ -329,13 +346,12 @@ class Phone:
         self._spawn(self._breathe(source))
 
     async def _breathe(self, source: "rtc.AudioSource") -> None:
-        """Send comfort noise; the source takes a frame only when it has room, so it paces us."""
+        """Send what is said, else comfort noise; the source takes a frame only when it has room."""
         rtc = self._module()
-        frames = [rtc.AudioFrame(one, SPOKEN_HZ, 1, SPOKEN_FRAME) for one in comfort_noise()]
         try:
-            while True:
-                for frame in frames:
-                    await source.capture_frame(frame)
+            for noise in cycle(comfort_noise()):
+                pcm = self._speech.popleft() if self._speech else noise
+                await source.capture_frame(rtc.AudioFrame(pcm, SPOKEN_HZ, 1, SPOKEN_FRAME))
         finally:
             await source.aclose()
 

@@ -105,13 +105,13 @@ class Child:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     async def wait_until(self, ready: Callable[[], bool], *, timeout_s: float, what: str) -> None:
-        """Poll *ready* until it is true.
+        """Poll *ready*, in a thread, until it is true: what it asks may be in this very process.
 
         Raises:
             ProcessFailed: it died, or *timeout_s* passed; with the end of its log.
         """
         deadline = time.monotonic() + timeout_s
-        while not ready():
+        while not await asyncio.to_thread(ready):
             if self.exit_code is not None:
                 raise ProcessFailed(f"{self.name} ended with {self.exit_code}{self._log_end()}")
             if time.monotonic() > deadline:

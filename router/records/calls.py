@@ -123,8 +123,11 @@ class Calls(Archive):
         self, connection: sa.Connection, call_ids: Collection[str], because: str, at: float
     ) -> None:
         """Do as ``ended`` does, in somebody else's transaction."""
-        is_open = sa.select(calls.c.call_id).where(
-            calls.c.call_id.in_(list(call_ids)), calls.c.ended_at.is_(None)
+        is_open = (
+            sa.select(calls.c.call_id)
+            .where(calls.c.call_id.in_(list(call_ids)), calls.c.ended_at.is_(None))
+            .order_by(calls.c.call_id)  # the same order everywhere: nobody waits in a circle
+            .with_for_update()
         )
         for call_id in connection.execute(is_open).scalars().all():
             closed = ClosedEvent(
@@ -220,16 +223,11 @@ class Calls(Archive):
             begun = min(event.at for event in new)
             row = _empty(call_id, now) | {"started_at": begun, "attempts": attempt}
             connection.execute(self._new_call, row)
+            # It locks the call's row, so that of two reports the later one sees all of the first.
+            self._count(connection, call_id, new, now)
             told = [event for event in new if isinstance(event, FactEvent)]
             if told:
                 self._note_facts(connection, call_id, told)
-            self._count(connection, call_id, new, now)
-            earlier = sa.update(calls).where(
-                calls.c.call_id == call_id,
-                calls.c.opened_by == "agent",
-                calls.c.started_at > begun,
-            )
-            connection.execute(earlier.values(started_at=begun))
             if any(event.kind in KINDS for event in new):
                 self._summarise(connection, call_id, self._qualification(connection, call_id, told))
             elif told:
@@ -264,7 +262,14 @@ class Calls(Archive):
     def _count(
         connection: sa.Connection, call_id: str, new: Sequence[AnyCallEvent], now: float
     ) -> None:
-        values: dict[str, Any] = {"heard_at": now}
+        attempt, begun = new[0].attempt, min(event.at for event in new)
+        row = calls.c
+        earlier = (row.opened_by == "agent") & (row.started_at > begun)
+        values: dict[str, Any] = {
+            "heard_at": now,
+            "started_at": sa.case((earlier, begun), else_=row.started_at),
+            "attempts": sa.case((row.attempts < attempt, attempt), else_=row.attempts),
+        }
         for kind, number in Counter(event.kind for event in new).items():
             if kind in _COUNTED:
                 column = calls.c[_COUNTED[kind]]

@@ -7,13 +7,11 @@ last word. What the router thinks of the end counts only when no such agent tell
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from personas.reports import AnyCallEvent, Closed, ClosedEvent, Opened, PersonaApplied
+from personas.dispositions import Disposition
+from personas.reports import AnyCallEvent, ClosedEvent, Opened, PersonaApplied
 
 #: Kinds that ``summary`` reads.
 KINDS: Final = ("opened", "persona_applied", "closed")
-
-ANSWERED: Final = "answered"
-NOT_ANSWERED: Final = "no_answer"
 
 _OF_OPENED: Final = (
     "direction",
@@ -26,7 +24,6 @@ _OF_OPENED: Final = (
     "language",
     "campaign_id",
     "lead_id",
-    "answered_at",
 )
 
 
@@ -51,31 +48,39 @@ def summary(events: Iterable[AnyCallEvent], router_closed: ClosedEvent | None) -
             }
             if event.language:
                 columns["language"] = event.language
-    return columns | _ending(told, router_closed)
+    answers = [event.answered_at for event in told if isinstance(event, Opened)]
+    answered_at = min((at for at in answers if at is not None), default=None)
+    if answered_at is not None:  # by the first agent; who takes over does not pick up again
+        columns["answered_at"] = answered_at
+    return columns | _ending(told, router_closed, answered_at)
 
 
-def _ending(told: Sequence[AnyCallEvent], router_closed: ClosedEvent | None) -> dict[str, Any]:
-    elected = max((event.attempt for event in told if isinstance(event, Opened)), default=0)
-    closings = [
-        event for event in told if isinstance(event, ClosedEvent) and event.attempt >= elected
-    ]
+def _ending(
+    told: Sequence[AnyCallEvent], router_closed: ClosedEvent | None, answered_at: float | None
+) -> dict[str, Any]:
+    elected = {event.attempt for event in told if isinstance(event, Opened)}
+    last = max(elected, default=0)
+    closings = [event for event in told if isinstance(event, ClosedEvent) and event.attempt >= last]
     if closings:
-        return _closed(closings[-1], closings[-1].at, "agent")
+        closed = closings[-1]
+        whole_s = closed.duration_s
+        if answered_at is not None and len(elected) > 1:  # the agent knows of its own part alone
+            whole_s = max(whole_s, closed.at - answered_at)
+        return _closed(closed, whole_s, closed.disposition, "agent")
     if router_closed is None:
         # An agent may have taken over from one that had closed the call already.
         return dict.fromkeys(("ended_at", "reason", "disposition", "duration_s", "closed_by"))
-    opened = [event.at for event in told if isinstance(event, Opened)]
-    duration_s = max(0.0, router_closed.at - min(opened)) if opened else 0.0
-    disposition = ANSWERED if opened else NOT_ANSWERED
-    guess = router_closed.model_copy(update={"duration_s": duration_s, "disposition": disposition})
-    return _closed(guess, router_closed.at, "router")
+    if answered_at is None:
+        return _closed(router_closed, 0.0, Disposition.NO_ANSWER, "router")
+    whole_s = max(0.0, router_closed.at - answered_at)
+    return _closed(router_closed, whole_s, Disposition.ANSWERED, "router")
 
 
-def _closed(closed: Closed, at: float, by: str) -> dict[str, Any]:
+def _closed(closed: ClosedEvent, duration_s: float, disposition: str, by: str) -> dict[str, Any]:
     return {
-        "ended_at": at,
+        "ended_at": closed.at,
         "reason": closed.reason,
-        "disposition": closed.disposition,
-        "duration_s": closed.duration_s,
+        "disposition": str(disposition),
+        "duration_s": round(duration_s, 3),
         "closed_by": by,
     }

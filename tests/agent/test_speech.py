@@ -1,4 +1,5 @@
 import asyncio
+import importlib
 import io
 import os
 import stat
@@ -11,13 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, APIConnectionError, APIError
+from livekit.agents import Agent, AgentSession, APIConnectionError, APIError, inference, llm
 from livekit.agents.voice.run_result import RunResult
 
 from agent import speech
 from agent.job import Brief
+from agent.providers import is_installed
 from agent.settings import AgentSettings
-from agent.speech.languages import LANGUAGES, azure_voice, language_of
+from agent.speech.adapters.azure import as_xml
+from agent.speech.languages import LANGUAGES, language_of
 from agent.speech.offline import EspeakTTS, ToneTTS, Voicing, after_header, syllables, tones
 from agent.speech.prepared import Prepared
 from agent.speech.scripted import PHRASES, ScriptedLLM, reply_to
@@ -236,44 +239,69 @@ async def test_the_providers_are_built_from_settings_and_persona() -> None:
 
     assert parts.hears_audio
     assert parts.vad is not None
-    assert parts.escapes_xml
+    assert parts.mouth is not None
     assert parts.mouth.model == "westeurope:de-AT-IngridNeural"
+    assert isinstance(parts.mind, llm.LLM)
     assert parts.mind.model == "gpt"
+    assert parts.turn_detection == "vad"
     assert parts.problems == ()
-    await parts.mind.aclose()
+    await parts.aclose()
 
 
-async def test_what_azure_speaks_is_escaped() -> None:
-    parts = speech.choose(agent_settings(**KEYED), Brief(**MIRA))
+async def test_who_has_finished_speaking_can_be_left_to_livekits_model() -> None:
+    parts = speech.choose(agent_settings(**KEYED, turn_detection="model"), Brief(**MIRA))
 
-    async def words() -> Any:
-        yield "AT&T "
-        yield "<now>"
+    assert isinstance(parts.turn_detection, inference.TurnDetector)
+    assert parts.turn_detection.model == "turn-detector-v1-mini"
+    await parts.aclose()
 
-    escape = parts.text_transforms[-1]
-    assert callable(escape)
-    assert [part async for part in escape(words())] == ["AT&amp;T ", "&lt;now&gt;"]
-    await parts.mind.aclose()
+
+async def test_noise_is_not_cancelled_without_the_package_for_it() -> None:
+    settings = agent_settings(**KEYED, noise_cancellation=True)
+    assert not is_installed(speech.NOISE_CANCELLATION)
+
+    parts = speech.choose(settings, Brief(**MIRA))
+
+    assert parts.noise_cancellation is None
+    await parts.aclose()
+
+
+async def test_a_language_that_nobody_speaks_gets_the_offline_voice() -> None:
+    keys = {"deepgram_api_key": "d", "openai_api_key": ""}
+    azure = {name: KEYED[name] for name in KEYED if name.startswith("azure_openai")}
+
+    parts = speech.choose(
+        agent_settings(**keys, **azure, speech="providers"), Brief(**{**MIRA, "language": "hi"})
+    )
+
+    assert isinstance(parts.mouth, EspeakTTS | ToneTTS)
+    assert parts.problems == ("tts: nobody who can be used speaks hi: the offline voice",)
+    await parts.aclose()
+
+
+def test_what_a_call_needs_is_imported_before_it() -> None:
+    offline = speech.modules(agent_settings(speech="offline"))
+    provided = speech.modules(agent_settings(**KEYED))
+
+    assert set(provided) - set(offline) > {
+        f"agent.speech.adapters.{name}" for name in ("deepgram", "azure", "azure_openai")
+    }
+    assert "openai.resources.chat.chat" in provided
+    assert len(set(provided)) == len(provided)
+    for module in provided:
+        importlib.import_module(module)
 
 
 @pytest.mark.parametrize(
-    ("voice", "name", "fine"),
+    ("text", "written"),
     [
-        (None, "de-DE-KatjaNeural", True),
-        (Voice(provider="azure", id="de-DE-ConradNeural"), "de-DE-ConradNeural", True),
-        (Voice(id="en-US-AvaMultilingualNeural"), "en-US-AvaMultilingualNeural", True),
-        (Voice(id="en-US-Ava:DragonHDLatestNeural"), "en-US-Ava:DragonHDLatestNeural", True),
-        (Voice(id='x"/><evil>'), "de-DE-KatjaNeural", False),
-        (Voice(provider="elevenlabs", id="pNInz6obpgDQGcFmaJgB"), "de-DE-KatjaNeural", False),
+        ("AT&T <now>", "AT&amp;T &lt;now&gt;"),
+        ("a\x00b\x0bc\ufffed", "abcd"),
+        ("line\nbreak\ttab", "line\nbreak\ttab"),
     ],
 )
-def test_an_unknown_voice_is_a_problem_and_the_languages_own(
-    voice: Voice | None, name: str, fine: bool
-) -> None:
-    spoken, problem = azure_voice(voice, LANGUAGES["de"])
-
-    assert spoken == name
-    assert (problem == "") is fine
+def test_what_azure_speaks_is_well_formed(text: str, written: str) -> None:
+    assert as_xml(text) == written
 
 
 def test_languages_are_found_by_their_tags() -> None:

@@ -44,6 +44,15 @@ def test_what_comes_from_a_job_process_is_masked_and_said_once() -> None:
     assert line["room"] == "call-_[…23]_x"
 
 
+def test_what_was_said_when_a_model_failed_is_dropped() -> None:
+    record = record_of("failed after sending chunk")
+    record.__dict__["text_sent"] = "Good day, Ruth"
+    record.__dict__["lk.pii.data"] = {"text": "Good day, Ruth"}
+
+    assert tidy(record)
+    assert "Ruth" not in repr(record.__dict__)
+
+
 def test_the_native_sdks_talk_of_leaving_is_dropped() -> None:
     talk = "rtc_session - publisher data channel '_lossy' closed unexpectedly"
 

@@ -1,9 +1,12 @@
 """What ends or changes a conversation, with a real server and a real worker; no router."""
 
+import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
 from livekit import api
 
 from personas.changes import TOPIC, Change, parts_of, write
@@ -18,6 +21,7 @@ from tests.e2e.test_agent import (
     dispatch,
     events,
     is_calm,
+    kept_waiting,
     phone,
     until,
     worker,
@@ -200,3 +204,30 @@ async def test_nobody_but_the_server_changes_the_persona(
 
     assert events(worker, "change.refused")[0]["because"] == "a participant sent it"
     assert len(events(worker, "persona.applied")) == 1
+
+
+@pytest.mark.timeout(400)
+async def test_ten_conversations_at_once_block_no_event_loop(
+    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+) -> None:
+    """Stalls of which our code used little processor time are the machine's, which may be busy."""
+    async with AsyncExitStack() as stack:
+        callers = [await stack.enter_async_context(phone(livekit, record=False)) for _ in range(10)]
+        for caller in callers:  # in turn: a worker that is offered many jobs at once loses some
+            await dispatch(client, caller.room, metadata())
+            await caller.wait_for_words(timeout_s=60)
+        for words, count in (("My name is Ruth", 2), ("Who are you?", 3)):
+            for caller in callers:
+                await caller.say(words)
+            await asyncio.gather(
+                *(caller.wait_for_words(timeout_s=60, count=count) for caller in callers)
+            )
+        for caller in callers:
+            await caller.say("Goodbye")
+        await asyncio.gather(*(caller.wait_for_end(timeout_s=60) for caller in callers))
+
+    await until(lambda: len(events(worker, "call.ended")) == 10, timeout_s=30)
+    lines = [json.loads(line) for line in worker.log().splitlines()]
+    stalls = [line for line in lines if line["event"].startswith("event loop blocked")]
+    assert not [line for line in stalls if not kept_waiting(line)]
+    assert {line["reason"] for line in events(worker, "call.ended")} == {"the agent ended the call"}

@@ -60,7 +60,7 @@ def of(state: Any, **changed: Any) -> Watched:
 
 def test_a_caller_without_a_claim_is_adopted_once_the_webhook_has_had_its_time() -> None:
     assert action([(0.0, [CALLER])], None) == Wait()
-    assert action([(0.0, [CALLER]), (1.0, [CALLER])], None) == Adopt(CALLER)
+    assert action([(0.0, [CALLER]), (0.8, [CALLER])], None) == Adopt(CALLER)
 
 
 @pytest.mark.parametrize("participants", [[], [OUTBOUND], [OUTBOUND, agent()], [agent()]], ids=str)
@@ -220,10 +220,18 @@ def test_an_agent_without_a_sign_of_life_is_removed_and_replaced() -> None:
     claim = of("answered")
     frozen = [(0.0, [CALLER, agent("7")]), (5.9, [CALLER, agent("7")])]
 
-    assert action(frozen, claim) == Well()
+    assert action(frozen, claim) == Wait()
     replaced = action([*frozen, (6.0, [CALLER, agent("7")])], claim)
     assert isinstance(replaced, Redispatch)
     assert (replaced.remove, replaced.resume) == (("agent-1",), True)
+
+
+def test_an_agent_whose_sign_of_life_is_due_is_looked_at_in_every_sweep() -> None:
+    there = [CALLER, agent("7")]
+
+    assert action([(0.0, there), (1.4, there)], of("answered")) == Well()
+    assert action([(0.0, there), (1.6, there)], of("answered")) == Wait()
+    assert action([(0.0, there), (1.6, [CALLER, agent("8")])], of("answered")) == Well()
 
 
 def test_an_agent_that_never_gave_a_sign_of_life_is_not_taken_for_dead() -> None:

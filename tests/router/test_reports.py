@@ -170,6 +170,23 @@ async def test_an_agent_is_told_nothing_where_the_address_is_not_known(tmp_path:
     assert config.report is None
 
 
+async def test_a_persona_that_remembers_is_sent_what_the_caller_told_before(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "+13125550100.yaml").write_text("personality: You are brief.\nremember: true\n")
+    async with started(tmp_path, persona_dir=tmp_path, **PORT) as running:
+        fact = Fact(id="f", category="personal_info", information="has a dog")
+        await post(running, report(OPENED, fact, call_id="before"), token("before"))
+
+        await running.deliver(ringing())
+
+        _, config = decode(running.dispatched()[0].metadata)
+    assert config is not None
+    [told] = config.memory
+    assert isinstance(told, dict)
+    assert (told["category"], told["information"]) == ("personal_info", "has a dog")
+
+
 async def test_the_record_ends_with_the_room(running: Running) -> None:
     await running.deliver(ringing())
     await running.deliver(body(event="room_finished", room="call-1", room_sid="RM_call-1"))
@@ -281,10 +298,11 @@ async def test_arguments_are_an_object(running: Running, content: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_arguments")
 
 
-async def test_without_tools_there_is_none(running: Running) -> None:
+async def test_a_call_without_a_record_has_no_tools(running: Running) -> None:
     answer = await post(running, '{"arguments": {}}', path=TOOL)
 
-    assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such tool.")
+    assert (answer.status_code, answer.json()["code"]) == (409, "tool_not_done")
+    assert answer.json()["detail"].endswith(".")
 
 
 # ---- reading ----

@@ -15,18 +15,19 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from personas.lookup import PersonaLookup
+from personas.reports import CallReport, Fact, numbered
 from router.db import Store
 from router.demo.deliveries import caller_attributes, joined
 from router.errors import (
     DispatchRefused,
     DispatchUnknown,
     LiveKitUnavailable,
-    StoreUnavailable,
 )
 from router.inbound import InboundCalls
 from router.lastresort.desk import LastResort
 from router.metrics import Metrics
-from router.records.archive import FactRecord
+from router.recall import Recall
+from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
 from router.records.entries import Entry, failed_calls, of_room
 from router.records.journal import Journal
@@ -409,23 +410,14 @@ async def test_a_call_goes_on_with_the_persona_that_it_began_with(bench: Bench) 
 
 
 async def test_the_next_agent_knows_what_the_caller_told_the_last(bench: Bench) -> None:
-    async def told(call_id: str) -> list[FactRecord]:
-        return [
-            FactRecord(
-                call_id=call_id,
-                attempt=1,
-                seq=1,
-                fact_id="f1",
-                caller=None,
-                at=1.0,
-                category="contact_details",
-                information="calls from Ulm",
-            )
-        ]
-
     watch = bench.watch()
-    watch.inbound = replace(watch.inbound, facts_of=told)
+    calls = Calls(bench.store, clock=bench.clock)
+    watch.inbound = replace(watch.inbound, recall=Recall(calls))
     await ring(bench, watch)
+    call_id = bench.dispatcher.sent[0].metadata["_call"]["call_id"]
+    fact = Fact(id="f1", category="contact_details", information="calls from Ulm")
+    events = (numbered(fact, seq=1, attempt=1, at=1.0),)
+    await calls.take(CallReport(call_id=call_id, events=events))
     bench.rooms.people["RM_1"].append(agent())
     await bench.sweep(watch)
     bench.rooms.people["RM_1"].pop()
@@ -434,24 +426,7 @@ async def test_the_next_agent_knows_what_the_caller_told_the_last(bench: Bench) 
 
     first, resumed = (sent.metadata["_call"]["memory"] for sent in bench.dispatcher.sent)
     assert first == []
-    assert resumed == [{"category": "contact_details", "information": "calls from Ulm"}]
-
-
-async def test_facts_that_cannot_be_read_keep_nobody_waiting(bench: Bench) -> None:
-    async def away(_call_id: str) -> list[FactRecord]:
-        raise StoreUnavailable("timeout")
-
-    watch = bench.watch()
-    watch.inbound = replace(watch.inbound, facts_of=away)
-    await ring(bench, watch)
-    bench.rooms.people["RM_1"].append(agent())
-    await bench.sweep(watch)
-    bench.rooms.people["RM_1"].pop()
-    for after_s in (WELL_EVERY_S, 3.0):
-        await bench.sweep(watch, after_s=after_s)
-
-    assert bench.dispatcher.sent[-1].metadata["_call"]["memory"] == []
-    assert bench.dispatcher.sent[-1].metadata["_call"]["resume"] is True
+    assert resumed == [{"category": "contact_details", "information": "calls from Ulm", "at": 1.0}]
 
 
 async def test_where_the_persona_of_before_is_lost_todays_speaks_and_that_is_logged(
@@ -538,6 +513,19 @@ async def test_an_agent_that_left_its_caller_is_replaced_and_told_to_resume(benc
     assert resumed.attributes["persona.attempt"] == "2"
     assert resumed.metadata["_call"]["resume"] is True
     assert resumed.metadata["_call"]["call_id"] == "call-1"
+
+
+async def test_a_room_is_looked_at_again_when_an_agent_that_has_gone_will_be_missed(
+    bench: Bench,
+) -> None:
+    watch = bench.watch()
+    await ring(bench, watch)
+    bench.rooms.people["RM_1"].append(agent())
+    await bench.sweep(watch)
+    bench.rooms.people["RM_1"].pop()
+    await bench.sweep(watch, after_s=WELL_EVERY_S)
+
+    assert watch._due_at == bench.now + Limits().gone_s
 
 
 async def test_a_frozen_agent_is_removed_first(bench: Bench) -> None:

@@ -1,7 +1,8 @@
 """One suite for both databases."""
 
+import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,7 +209,21 @@ async def test_the_router_closes_what_an_agent_that_died_left_open(bench: Bench)
     record = await bench.calls.get("c1")
     assert record is not None
     assert (record.closed_by, record.reason) == ("router", "the room is gone")
-    assert (record.disposition, record.duration_s, record.ended_at) == ("answered", 60.0, NOW + 61)
+    assert (record.disposition, record.duration_s, record.ended_at) == ("answered", 60.5, NOW + 61)
+
+
+async def test_a_call_that_was_taken_over_was_answered_once(bench: Bench) -> None:
+    await bench.dispatch()
+    await bench.tell(event(1, OPENED))
+
+    await bench.tell(
+        event(1, OPENED.model_copy(update={"answered_at": NOW + 30}), attempt=2),
+        event(2, CLOSED.model_copy(update={"duration_s": 5.0}), attempt=2, at=NOW + 35),
+    )
+
+    record = await bench.calls.get("c1")
+    assert record is not None
+    assert (record.answered_at, record.ring_ms, record.duration_s) == (NOW + 0.5, 1500.0, 34.5)
 
 
 async def test_a_call_that_no_agent_came_to_was_not_answered(bench: Bench) -> None:
@@ -317,6 +332,38 @@ async def test_in_whatever_order_reports_come_the_record_is_the_same(bench: Benc
         records.append((record.reason, record.disposition, record.persona_version, record.language))
 
     assert set(records) == {("done", "transferred", "sha256:three", "en")}
+
+
+async def test_what_comes_to_two_routers_at_once_is_put_together(store_url: str) -> None:
+    stores = [await Store(store_url).open() for _ in range(2)]
+    routers = [Calls(store, clock=FakeClock()) for store in stores]
+    chance = random.Random(3)  # noqa: S311  # nothing secret
+    steps: list[AnyCallEvent] = [
+        *CLOSINGS,
+        *(event(seq, Fact(id=f"{seq}", category="x", information="y")) for seq in range(4, 9)),
+        numbered(OPENED, seq=9, attempt=1, at=NOW),
+    ]
+    records = []
+    for number in range(4):
+        call_id = f"call-{number}"
+        works: list[Awaitable[Any]] = [
+            chance.choice(routers).take(CallReport(call_id=call_id, events=(step,)))
+            for step in steps * 2
+        ]
+        works += [router.ended([call_id], "gone") for router in routers]
+        chance.shuffle(works)
+
+        await asyncio.gather(*works)
+
+        record = await routers[0].get(call_id)
+        assert record is not None
+        records.append((record.reason, record.persona_version, record.facts, record.caller))
+        told = await routers[0].facts_so_far(call_id)
+        assert [fact.caller for fact in told] == [CALLER] * 5
+    for store in stores:
+        await store.aclose()
+
+    assert set(records) == {("done", "sha256:three", 5, CALLER)}
 
 
 # ---- lists ----

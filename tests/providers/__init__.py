@@ -1,0 +1,1 @@
+"""Real plugins against loopback services that speak the providers' protocols."""
