@@ -104,10 +104,10 @@ class Owed:
         same_call = claims.c.room_sid == row["room_sid"]
         if row["sip_call_id"] is not None:
             same_call |= claims.c.sip_call_id == row["sip_call_id"]
-        # The claim itself, or one that the database took after its caller had given up.
-        ours = (claims.c.call_id == row["call_id"]) | (
-            (claims.c.owner == self._owner) & claims.c.state.in_(_OPEN)
-        )
+        # The claim itself, or one that the database took after its caller had given up: it knows of
+        # no dispatch, and the watch may have ended it with its room.
+        late = claims.c.dispatch_id.is_(None) & claims.c.state.in_((*_OPEN, "ended"))
+        ours = (claims.c.call_id == row["call_id"]) | ((claims.c.owner == self._owner) & late)
         known = {name: row[name] for name in row if name not in {"state", "created_at"}}
         state = sa.case((claims.c.state.in_(_OPEN), row["state"]), else_=claims.c.state)
         update = sa.update(claims).where(same_call, ours, claims.c.attempt <= row["attempt"])

@@ -98,6 +98,17 @@ async def test_our_claim_that_was_taken_too_late_becomes_that_of_the_call(store:
     assert await rows(store) == [("spare-1", "dispatched", 1, "api")]
 
 
+async def test_and_so_it_does_when_the_room_has_gone_since(store: Store) -> None:
+    await claim(store)
+    await claims_of(store).ended(await claims_of(store).watched(), "the room is gone")
+    owed = owed_to(store)
+    owed.add(owing())
+
+    await owed.write()
+
+    assert await rows(store) == [("spare-1", "ended", 1, "api")]
+
+
 async def test_another_routers_claim_stays_as_it_is(store: Store) -> None:
     await claim(store, owner="router-2")
     owed = owed_to(store)
