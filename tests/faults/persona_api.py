@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from personas.asking import Key
 from personas.cache import Cache, Landed
-from personas.lookup import Found, PersonaLookup
+from personas.found import Found
+from personas.lookup import PersonaLookup
 from personas.phone import DialedNumber, read_dialed
 from personas.sources.http import NUMBER_FIELDS, Fetched, HttpPersonaSource
 from personas.sources.last_known_good import LastKnownGood

@@ -48,7 +48,7 @@ class Slow:
                 finally:
                     self.open -= 1
                     self.cut += 1
-                    writer.close()
+                    writer.transport.abort()  # what it has not sent yet would keep it open
             await asyncio.sleep(0.1)
 
     async def _drip(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -85,7 +85,7 @@ class FakeWebhooks:
             )
             await reader.readexactly(int(fields.get(b"content-length", b"0")))
         except BaseException:
-            writer.close()
+            writer.transport.abort()
             raise
         retry_after = fields.get(b"retry-after")
         answer = Answer(
