@@ -99,6 +99,7 @@ def build_app(
             )
             tasks = {
                 asyncio.create_task(services.journal.run()),
+                asyncio.create_task(services.inbound.owed.run()),
                 asyncio.create_task(services.watch.run()),
                 asyncio.create_task(services.bookkeeping.run()),
             }
@@ -108,6 +109,7 @@ def build_app(
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
+                await services.inbound.owed.aclose()
                 await services.journal.aclose()
         log.info("router.stopped")
 

@@ -24,7 +24,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, Insert, MetaData, Update, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 import router.migrations
 from router.errors import StoreUnavailable
@@ -102,14 +102,14 @@ class Store:
         await self.flush()
         await asyncio.to_thread(self._close)
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, patient: bool = False) -> T:
         """Run *work* in a transaction that is committed when this returns.
 
         *work* may run twice, the first time without effect: it must touch nothing but the database.
 
         Raises:
             StoreUnavailable: the database did not answer in time or refused. After ``timeout`` it
-                may yet be done.
+                may yet be done; who is *patient* has no such deadline.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         write = _Write(work, partial(_hand_over, done))
@@ -119,7 +119,7 @@ class Store:
             asyncio.get_running_loop().call_soon(self._commit_waiting)
         else:  # a server commits many at a time by itself
             self._commit([write])
-        return await self._within_deadline(done)
+        return await self._within_deadline(done, patient=patient)
 
     def write_soon(self, work: Work[Any], failed: Callable[[StoreUnavailable], None]) -> None:
         """Run *work* as ``write`` does, but let it wait up to ``SOON_S`` for a transaction to join.
@@ -197,14 +197,14 @@ class Store:
         loop = asyncio.get_running_loop()
         return await self._within_deadline(loop.run_in_executor(self._readers, self._read, work))
 
-    async def _within_deadline(self, answer: "asyncio.Future[T]") -> T:
+    async def _within_deadline(self, answer: "asyncio.Future[T]", *, patient: bool = False) -> T:
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(None if patient else DEADLINE_S):
                 return await answer
         except TimeoutError as exc:
-            raise StoreUnavailable("timeout") from exc
+            raise StoreUnavailable("timeout", passing=True) from exc
         except SQLAlchemyError as exc:
-            raise StoreUnavailable(type(exc).__name__) from exc
+            raise StoreUnavailable(type(exc).__name__, passing=_is_passing(exc)) from exc
 
     def _commit_soon(self) -> None:
         self._soon_timer = None
@@ -248,8 +248,8 @@ class Store:
             with self._transaction() as connection:
                 return [(work(connection), None) for work in works]
         except Exception as exc:  # noqa: BLE001  # handed to the callers, each its own
-            if len(works) == 1:
-                return [(None, exc)]
+            if len(works) == 1 or _is_passing(exc):  # locked or full, for each of them alike
+                return [(None, exc)] * len(works)
         # One of them failed and took the others along: now each by itself.
         return [self._together([work])[0] for work in works]
 
@@ -331,6 +331,14 @@ class Store:
         if self._quick is not None:
             self._quick.close()
         self._engine.dispose()
+
+
+def _is_passing(exc: Exception) -> bool:
+    """Whether it lies in the database's state: locked, full, gone."""
+    if not isinstance(exc, OperationalError):
+        return isinstance(exc, DBAPIError) and exc.connection_invalidated
+    code = getattr(exc.orig, "sqlite_errorcode", None)
+    return code != sqlite3.SQLITE_ERROR  # which is a statement that makes no sense
 
 
 def _engine(url: str) -> Engine:

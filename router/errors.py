@@ -149,4 +149,11 @@ class TwirpLost(TwirpError):
 
 
 class StoreUnavailable(RouterError):
-    """The database did not answer in time or refused."""
+    """The database did not answer in time or refused.
+
+    ``passing``: that lies in its state, not in what it was given; a later try may do better.
+    """
+
+    def __init__(self, reason: str, *, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.passing = passing

@@ -16,7 +16,6 @@ from personas.contract import (
     Origin,
     Report,
     Ring,
-    Source,
     decode,
     encode,
 )
@@ -30,8 +29,9 @@ from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.metrics import Metrics
 from router.recall import Recall
 from router.records.calls import Dispatched
-from router.records.claims import Claim, Claims, Held, Settled, SpareClaims
+from router.records.claims import Claim, Claims, Held, Settled, SpareClaims, Taken
 from router.records.journal import Decided
+from router.records.owed import Owed, Owing
 from router.routing import Answer, Decision, Event, Ignore, InboundCall, Refuse, decide
 from router.trunks import Trunks
 
@@ -96,6 +96,7 @@ class InboundCalls:
     trunks: Trunks
     claims: Claims
     spare: SpareClaims  # for while the database is away
+    owed: Owed  # what it shall hear of when it is back
     personas: PersonaLookup
     dispatcher: Dispatcher
     metrics: Metrics
@@ -203,15 +204,7 @@ class InboundCalls:
     async def _answer(self, answer: Answer, event: Event, trail: Trail) -> Outcome:
         call, webhook_at = answer.call, self.clock()
         started = self.timer()
-        try:
-            taken = await self.claims.take(
-                room=call.room, room_sid=call.room_sid, sip_call_id=call.sip_call_id
-            )
-        except StoreUnavailable as exc:
-            # A ringing phone cannot wait for a database: the election in the room still protects.
-            log.error("call.not_claimed", event_id=event.event_id, reason=exc.reason)
-            self.metrics.spare_claims.inc()
-            taken = self.spare.take(room_sid=call.room_sid, sip_call_id=call.sip_call_id)
+        taken = await self._claim(call, event)
         claimed = self.timer()
         trail.call_id, trail.stages["claim"] = taken.call_id, _ms(claimed - started)
         if not isinstance(taken, Claim):
@@ -236,6 +229,18 @@ class InboundCalls:
         self.metrics.stages["claim"].observe(claimed - started)
         self.metrics.stages["persona"].observe(looked_up - claimed)
         return outcome
+
+    async def _claim(self, call: InboundCall, event: Event) -> Taken:
+        names: Mapping[str, Any] = {"room_sid": call.room_sid, "sip_call_id": call.sip_call_id}
+        if (known := self.spare.known(**names)) is not None:
+            return known
+        try:
+            return await self.claims.take(room=call.room, **names)
+        except StoreUnavailable as exc:
+            # A ringing phone cannot wait for a database: the election in the room still protects.
+            log.error("call.not_claimed", event_id=event.event_id, reason=exc.reason)
+            self.metrics.spare_claims.inc()
+            return self.spare.take(**names)
 
     async def _dispatch(self, answer: Answer, found: Found, attempt: _Attempt) -> Outcome:
         call, claim = answer.call, attempt.claim
@@ -274,7 +279,8 @@ class InboundCalls:
         except DispatchRefused as exc:
             return await self._failed(claim, exc.reason)
         except DispatchUnknown as exc:
-            return await self._unknown(claim, exc.reason, sent, source)
+            owing = Owing(call, claim, "unknown", source, sent)
+            return await self._unknown(owing, exc.reason)
         _, dispatch_ms = self._stage("dispatch", started)
         self.metrics.dispatches["done"].inc()
         log.info(
@@ -288,18 +294,20 @@ class InboundCalls:
             **attempt.stages,
             dispatch_ms=dispatch_ms,
         )
-        self.claims.dispatched(
-            claim,
-            dispatch_id=dispatch_id,
-            persona_source=source,
-            persona_version=sent.version,
-            persona=sent,
+        owing = Owing(call, claim, "dispatched", source, sent, dispatch_id)
+        if claim.spare:
+            self.owed.add(owing)
+        else:
             # The agent is on its way all the same. Should LiveKit deliver again after the lease,
             # the election in the room keeps one of the two agents.
-            failed=lambda exc: log.error(
-                "call.not_recorded", call_id=claim.call_id, reason=exc.reason
-            ),
-        )
+            self.claims.dispatched(
+                claim,
+                dispatch_id=dispatch_id,
+                persona_source=source,
+                persona_version=sent.version,
+                persona=sent,
+                failed=lambda exc: self._owe(owing, exc),
+            )
         return Outcome("dispatched", config.origin.because)
 
     def _note(self, call: InboundCall, config: CallConfig, persona: Persona) -> None:
@@ -315,16 +323,22 @@ class InboundCalls:
             log.error("call.not_released", call_id=claim.call_id, reason=exc.reason)
         return Outcome("failed", f"LiveKit did not take the dispatch: {reason}")
 
-    async def _unknown(
-        self, claim: Claim, reason: str, persona: Persona, source: Source
-    ) -> Outcome:
+    async def _unknown(self, owing: Owing, reason: str) -> Outcome:
+        claim = owing.claim
         self.metrics.dispatches["unknown"].inc()
         log.error("call.dispatch_unknown", call_id=claim.call_id, reason=reason)
-        try:
-            await self.claims.unknown(claim, persona_source=source, persona=persona)
-        except StoreUnavailable as exc:
-            log.error("call.not_recorded", call_id=claim.call_id, reason=exc.reason)
+        if claim.spare:
+            self.owed.add(owing)
+        else:
+            try:
+                await self.claims.unknown(claim, persona_source=owing.source, persona=owing.persona)
+            except StoreUnavailable as exc:
+                self._owe(owing, exc)
         return Outcome("unknown", f"LiveKit may have taken the dispatch: {reason}")
+
+    def _owe(self, owing: Owing, exc: StoreUnavailable) -> None:
+        log.error("call.not_recorded", call_id=owing.claim.call_id, reason=exc.reason)
+        self.owed.add(owing)
 
     def _stage(self, stage: str, started: float) -> tuple[float, float]:
         """End a stage; return the time and the stage's milliseconds."""

@@ -35,6 +35,7 @@ from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Journal
 from router.records.leases import Lease
+from router.records.owed import Owed
 from router.records.recollection import Recollection
 from router.recovery import Limits
 from router.routing import NumberingPlan
@@ -118,6 +119,7 @@ async def open_services(
                     trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
                     claims=claims,
                     spare=SpareClaims(_new_id),
+                    owed=Owed(store, owner=owner, clock=clock),
                     personas=lookup,
                     dispatcher=livekit,
                     metrics=metrics,

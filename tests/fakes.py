@@ -64,18 +64,19 @@ class FakeTrunkDirectory:
 
 
 Answer: TypeAlias = tuple[int, bytes]
+MAX_FIELD_BYTES = 256 * 1024  # the name of a room stands in the token of a dispatch
 
 
 class FakeLiveKit:
     """LiveKit's API as an HTTP server: answers what a test told it, and keeps what it was asked.
 
     ``answers`` maps a method's name (``CreateDispatch``) to status and body, or to what gives them
-    for a request's body; ``hang`` names methods that never answer, ``cut`` methods whose connection
-    is closed instead.
+    for a request's body, or None for an answer that is lost; ``hang`` names methods that never
+    answer, ``cut`` methods whose connection is closed instead.
     """
 
     def __init__(self) -> None:
-        self.answers: dict[str, Answer | Callable[[bytes], Answer]] = {}
+        self.answers: dict[str, Answer | Callable[[bytes], Answer | None]] = {}
         self.hang: set[str] = set()
         self.cut: set[str] = set()
         self.asked: list[tuple[str, bytes, str]] = []  # method, body, authorization
@@ -91,15 +92,21 @@ class FakeLiveKit:
             request.transport.abort()
         if method in self.hang:
             await asyncio.Event().wait()
+        answer: Answer | Callable[[bytes], Answer | None] | None
         answer = self.answers.get(method, (200, b""))
-        status, body = answer(content) if callable(answer) else answer
+        if callable(answer):
+            answer = answer(content)
+        if answer is None:
+            assert request.transport is not None
+            request.transport.abort()
+        status, body = answer or (500, b"")
         kind = "application/protobuf" if status == 200 else "application/json"
         return web.Response(status=status, body=body, content_type=kind)
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1, max_field_size=MAX_FIELD_BYTES)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()

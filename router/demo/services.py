@@ -101,7 +101,7 @@ class RouterProcess(_Service):
     """
 
     name = "router"
-    arguments = ("router", "serve")
+    arguments: tuple[str, ...] = ("router", "serve")
 
     def __init__(
         self,

@@ -96,6 +96,7 @@ class Claim:
 
     call_id: str
     attempt: int  # from 1
+    spare: bool = False  # the database knows nothing of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +142,21 @@ class SpareClaims:
 
     def take(self, *, room_sid: str, sip_call_id: str | None) -> Claim | Settled:
         """Claim a call unless this process has it already."""
-        names = [room_sid, *([sip_call_id] if sip_call_id else [])]
-        for name in names:
-            if name in self._taken:
-                return Settled(self._taken[name], "dispatched")
+        taken = self.known(room_sid=room_sid, sip_call_id=sip_call_id)
+        if taken is not None:
+            return taken
         call_id = self._new_id()
-        self._taken.update(dict.fromkeys(names, call_id))
-        return Claim(call_id, 1)
+        for name in filter(None, (room_sid, sip_call_id)):
+            self._taken[name] = call_id
+        return Claim(call_id, 1, spare=True)
+
+    def known(self, *, room_sid: str, sip_call_id: str | None) -> Settled | None:
+        """Say whether this process has the call, which the database may not have heard of yet."""
+        if self._taken:
+            for name in (room_sid, sip_call_id):
+                if name is not None and name in self._taken:
+                    return Settled(self._taken[name], "dispatched")
+        return None
 
     def release(self, claim: Claim) -> None:
         """Give the call back."""

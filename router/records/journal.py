@@ -1,9 +1,9 @@
 """The journal: what became of each delivery, and why. Bounded by count and by age.
 
 A delivery waits for nothing here: it is put on a list, and a task writes what is there ten times a
-second. When the database does not take it, or more comes than it takes, entries are dropped and
-counted. Of what is no call to answer, a hundred a second are kept: more would cost the router more
-than it explains.
+second. While the database is away they wait; when more comes than may wait, or the database refuses
+an entry, entries are dropped and counted. Of what is no call to answer, a hundred a second are
+kept: more would cost the router more than it explains.
 
 The body is not kept: ``body`` is what the router read of it, on a list of known fields, with
 numbers masked and without names of rooms and people, metadata and secrets. What it takes to decide
@@ -12,6 +12,7 @@ row.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
@@ -31,7 +32,7 @@ from personas.contract import (
 )
 from personas.logs import mask
 from personas.phone import DialedNumber, digits_of
-from router.db import Store, metadata
+from router.db import DEADLINE_S, Store, metadata
 from router.errors import DeliveryRefused, StoreUnavailable
 from router.routing import KIND_AGENT, Event
 
@@ -206,7 +207,7 @@ class Journal:
                 await self.prune()
 
     async def write(self) -> bool:
-        """Write what is waiting; False: the database did not take it, and it was dropped."""
+        """Write what is waiting; False: the database did not take it."""
         while self._waiting:
             batch, self._waiting = self._waiting[:SLICE], self._waiting[SLICE:]
             if self._quickly(batch):
@@ -235,8 +236,10 @@ class Journal:
                 return
 
     async def aclose(self) -> None:
-        """Write what is still waiting."""
-        await self.write()
+        """Write what is still waiting, if the database takes it in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEADLINE_S):
+                await self.write()
 
     def _prune_is_due(self) -> bool:
         return self._clock() - self._pruned_at >= PRUNE_EVERY_S or self._since_pruned >= max(
@@ -254,9 +257,13 @@ class Journal:
 
     async def _written(self, batch: Sequence[Delivered]) -> bool:
         try:
-            await self._store.write(lambda connection: _insert_all(connection, batch))
-        except StoreUnavailable as exc:  # after a timeout it may yet be done
+            # No deadline: it has to be known whether it was done.
+            await self._store.write(lambda c: _insert_all(c, batch), patient=True)
+        except StoreUnavailable as exc:
             self._tell(exc.reason)
+            if exc.passing:
+                self._waiting[:0] = batch
+                return False
         except Exception as exc:  # noqa: BLE001  # a defect of ours must not end the journal
             self._tell(type(exc).__name__)
         else:

@@ -34,7 +34,15 @@ def caller() -> str:
     return f"+1312555{random.randrange(10_000):04d}"  # noqa: S311  # no secret
 
 
-def call(dialed: str, *, few: bool = False, room_sid: str = "", room: str = "") -> list[bytes]:
+def call(
+    dialed: str,
+    *,
+    few: bool = False,
+    room_sid: str = "",
+    room: str = "",
+    key: str = KEY,
+    secret: str = SECRET,
+) -> list[bytes]:
     """Return the HTTP requests of one call to *dialed*, signed now, in their order."""
     room_sid = room_sid or f"RM_{secrets.token_hex(6)}"
     names = {
@@ -49,7 +57,7 @@ def call(dialed: str, *, few: bool = False, room_sid: str = "", room: str = "") 
         text = body.replace('"id":"EV_', f'"id":"EV_{secrets.token_hex(3)}')
         for recorded, made_up in names.items():
             text = text.replace(recorded, made_up)
-        requests.append(request(text.encode()))
+        requests.append(request(text.encode(), key=key, secret=secret))
     return requests
 
 
@@ -58,14 +66,14 @@ def room_of(room_sid: str) -> str:
     return f"call-bench-{room_sid}"
 
 
-def request(body: bytes) -> bytes:
+def request(body: bytes, *, key: str = KEY, secret: str = SECRET) -> bytes:
     """Return the request that delivers *body*, with the header fields that LiveKit sends."""
     return (
         b"POST /livekit-webhook HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"
         b"User-Agent: Go-http-client/1.1\r\nContent-Length: "
         + str(len(body)).encode()
         + b"\r\nAuthorization: "
-        + sign(body, time.time(), KEY, SECRET.encode()).encode()
+        + sign(body, time.time(), key, secret.encode()).encode()
         + b"\r\nContent-Type: application/webhook+json\r\nAccept-Encoding: gzip\r\n\r\n"
         + body
     )

@@ -13,7 +13,7 @@ from router.demo.services import RouterProcess
 from router.demo.settings import DemoSettings
 from tests.bench.load import KEY, SECRET
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0  # a machine may be busy with everything else
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -35,11 +35,11 @@ class Running:
         return int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1]) * _PAGE
 
 
-class _Router(RouterProcess):
+class ListeningRouter(RouterProcess):
     """The router, taken as ready when it listens: what it asks may be in this very process."""
 
     async def _wait(self, child: Child) -> None:
-        await _listening(child, self.port)
+        await listening(child, self.port)
 
 
 @asynccontextmanager
@@ -49,7 +49,7 @@ async def edge(folder: Path) -> AsyncIterator[int]:
     child = Child("edge", _python("tests.bench.edge", port), log_path=folder / "edge.log")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(child.stop)
-        await _listening(child, port)
+        await listening(child, port)
         yield port
 
 
@@ -63,7 +63,7 @@ async def router(
     api_secret: str = SECRET,
 ) -> AsyncIterator[Running]:
     """Run the router with its default settings, beside *edge* as persona API."""
-    process = _Router(
+    process = ListeningRouter(
         folder / "router",
         environ=DemoSettings.load().environ,
         persona_api_base=f"http://127.0.0.1:{edge_port}/mobile",
@@ -96,7 +96,7 @@ async def plain_app(folder: Path) -> AsyncIterator[Running]:
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(child.stop)
-        await _listening(child, port)
+        await listening(child, port)
         yield Running(child, port)
 
 
@@ -104,7 +104,8 @@ def _python(module: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
-async def _listening(child: Child, port: int) -> None:
+async def listening(child: Child, port: int) -> None:
+    """Wait until *child* takes connections at *port*."""
     await child.wait_until(
         lambda: _listens(port), timeout_s=START_TIMEOUT_S, what="connection accepted"
     )

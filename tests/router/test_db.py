@@ -1,6 +1,7 @@
 """The seam to the database: transactions, deadlines, one error."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
 
 from router import db
 from router.db import Store
@@ -70,6 +72,27 @@ async def test_a_defect_in_our_own_work_is_not_disguised(store: Store) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await store.write(broken)
+
+
+async def test_what_is_locked_is_tried_once_for_all_who_wait(tmp_path: Path) -> None:
+    store = await Store(f"sqlite:///{tmp_path / 'store.db'}").open()
+    tried: list[int] = []
+
+    def locked(number: int) -> Callable[[sa.Connection], None]:
+        def work(_connection: sa.Connection) -> None:
+            tried.append(number)
+            cause = sqlite3.OperationalError("database is locked")
+            cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise OperationalError("", {}, cause)
+
+        return work
+
+    writes = [store.write(locked(number)) for number in range(3)]
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+
+    assert tried == [0]
+    assert all(isinstance(one, StoreUnavailable) and one.passing for one in outcomes)
+    await store.aclose()
 
 
 async def test_a_database_that_is_locked_is_given_up_after_the_deadline(

@@ -26,6 +26,7 @@ from router.errors import DispatchRefused, DispatchUnknown, StoreUnavailable
 from router.inbound import AGAIN, InboundCalls
 from router.metrics import Metrics
 from router.records.claims import Claims, SpareClaims
+from router.records.owed import Owed
 from router.routing import Event, NumberingPlan
 from router.trunks import Trunks
 from tests.fakes import FakeDispatcher, FakeTrunk, FakeTrunkDirectory
@@ -59,6 +60,7 @@ class Bench:
                 new_id=lambda: f"call-{next(self.ids)}",
             ),
             spare=SpareClaims(lambda: f"spare-{next(self.ids)}"),
+            owed=Owed(self.store, owner=owner, clock=lambda: self.now),
             personas=self.lookup,
             dispatcher=self.dispatcher,
             metrics=self.metrics,
@@ -301,6 +303,22 @@ async def test_while_the_database_is_away_calls_are_answered_all_the_same(tmp_pa
     await broken.store.aclose()
 
 
+async def test_a_call_of_the_time_without_database_is_not_dispatched_again_when_it_is_back(
+    bench: Bench, tmp_path: Path
+) -> None:
+    broken = Bench(Store(f"sqlite:///{tmp_path}"))
+    router, event = broken.router(), ringing()
+    await router.take(event)
+    back = replace(router, claims=bench.router().claims)
+
+    outcome = await back.take(event)
+
+    assert outcome.verdict == "duplicate"
+    assert len(broken.dispatcher.sent) == 1
+    assert len(router.owed) == 1
+    await broken.store.aclose()
+
+
 async def test_while_the_database_is_away_a_refused_dispatch_can_be_repeated(
     tmp_path: Path,
 ) -> None:
@@ -332,6 +350,7 @@ async def test_a_dispatch_that_cannot_be_recorded_has_been_done_all_the_same(ben
         trunks=whole.trunks,
         claims=claims,
         spare=whole.spare,
+        owed=whole.owed,
         personas=bench.lookup,
         dispatcher=bench.dispatcher,
         metrics=bench.metrics,
@@ -339,6 +358,7 @@ async def test_a_dispatch_that_cannot_be_recorded_has_been_done_all_the_same(ben
 
     assert (await router.take(ringing())).verdict == "dispatched"
     assert len(bench.dispatcher.sent) == 1
+    assert len(router.owed) == 1
 
 
 @pytest.mark.parametrize(

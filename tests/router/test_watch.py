@@ -32,6 +32,7 @@ from router.records.claims import Claims, SpareClaims
 from router.records.entries import Entry, failed_calls, of_room
 from router.records.journal import Journal
 from router.records.leases import Lease
+from router.records.owed import Owed
 from router.records.snapshots import snapshots
 from router.records.trace import trace_of
 from router.recovery import Limits
@@ -134,6 +135,7 @@ class Bench:
             trunks=Trunks(NumberingPlan(), FakeTrunkDirectory(), clock=self.clock),
             claims=claims,
             spare=SpareClaims(lambda: "spare"),
+            owed=Owed(self.store, owner=owner, clock=self.clock),
             personas=self.lookup,
             dispatcher=self.dispatcher,
             metrics=self.metrics,

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -260,6 +262,26 @@ async def test_a_database_that_refuses_costs_entries_and_nothing_else(store: Sto
     assert bench.counted == {"dropped": 150}
     with pytest.raises(StoreUnavailable):
         await entries.last_calls(store, 1)
+
+
+async def test_entries_wait_while_the_database_is_away(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'calls.db'}"
+    store = await Store(url).open()
+    bench = Bench(store)
+    await store.write(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout=1"))
+    other = sqlite3.connect(tmp_path / "calls.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for _ in range(150):
+        bench.journal.note(bench.delivered())
+
+    assert not await bench.journal.write()
+    other.execute("ROLLBACK")
+    other.close()
+    assert await bench.journal.write()
+
+    assert bench.counted == {"written": 150}
+    assert len(await rows(store)) == 150
+    await store.aclose()
 
 
 async def test_text_that_a_database_could_not_hold_takes_no_other_along(store: Store) -> None:
