@@ -20,6 +20,7 @@ from router.api.table import ENDPOINTS
 from router.api.tools import run_tool
 from router.bodies import BODY_S
 from router.headers import with_headers
+from router.lead_files import read_lead_files
 from router.metrics import Metrics
 from router.probes import health, metrics_page, ready, version
 from router.services import State, open_services
@@ -102,6 +103,9 @@ def build_app(
                 asyncio.create_task(services.inbound.owed.run()),
                 asyncio.create_task(services.watch.run()),
                 asyncio.create_task(services.bookkeeping.run()),
+                asyncio.create_task(
+                    read_lead_files(services.leads, settings.leads_csv_path, settings.leads_csv_dir)
+                ),
             }
             try:
                 yield {"services": services}

@@ -34,6 +34,7 @@ from router.records.appointments import BuiltInCalendar
 from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Journal
+from router.records.leads import Leads
 from router.records.leases import Lease
 from router.records.owed import Owed
 from router.records.recollection import Recollection
@@ -73,6 +74,7 @@ class Services:
     toolbox: Toolbox
     appointments: BuiltInCalendar
     live: LiveCalls
+    leads: Leads
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -176,6 +178,7 @@ async def open_services(
                         recollection=Recollection(store),
                         find=lookup.find,
                     ),
+                    leads=Leads(store, clock=clock, region=settings.default_region),
                     clock=clock,
                 )
         finally:

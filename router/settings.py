@@ -193,6 +193,12 @@ class RouterSettings(Environment):
         pattern=r"^https?://\S+$",
         description="address of Cal.com's API",
     )
+    leads_csv_path: Path | None = Field(
+        default=None, description="list of leads that is read at start and made the active one"
+    )
+    leads_csv_dir: Path | None = Field(
+        default=None, description="folder of `*.csv` lists of leads that are read at start"
+    )
     public_url: str = Field(
         default="",
         pattern=r"^(|https?://\S+)$",

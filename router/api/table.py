@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from router.api import accounts, calls
+from router.api import accounts, calls, leads
 from router.api.calendars import calendar
 from router.api.endpoints import Endpoint
 from router.api.live import Applied, NewPersona, change_persona
@@ -175,5 +175,66 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Forget the copies of a number's persona, or of all",
         body=Purge,
         answer=Purged,
+    ),
+    Endpoint(
+        method="POST",
+        path="/csv/upload",
+        handler=leads.upload,
+        needs="operator",
+        summary="Upload a list of leads: multipart, the part file",
+        upload=True,
+        answer=leads.Uploaded,
+        per_minute=10,
+    ),
+    Endpoint(
+        method="GET",
+        path="/csv/list",
+        handler=leads.list_files,
+        needs="viewer",
+        summary="Lists of leads",
+        answer=leads.FilesShown,
+    ),
+    Endpoint(
+        method="GET",
+        path="/csv/preview",
+        handler=leads.preview,
+        needs="viewer",
+        summary="Columns and first rows of a list",
+        query=leads.WhichRows,
+        answer=leads.Preview,
+    ),
+    Endpoint(
+        method="POST",
+        path="/csv/select",
+        handler=leads.select,
+        needs="operator",
+        summary="Make a list the active one",
+        body=leads.WhichList,
+        form=True,
+        answer=leads.Done,
+    ),
+    Endpoint(
+        method="GET",
+        path="/csv/export",
+        handler=leads.export,
+        needs="operator",
+        summary="A list as CSV",
+        query=leads.WhichList,
+    ),
+    Endpoint(
+        method="GET",
+        path="/csv/bad",
+        handler=leads.bad_rows,
+        needs="operator",
+        summary="The rows of a list that are no leads, with their causes, as CSV",
+        query=leads.WhichList,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/csv/{name}",
+        handler=leads.delete,
+        needs="operator",
+        summary="Delete a list with its leads",
+        answer=leads.Done,
     ),
 )
