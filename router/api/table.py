@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from router.api import accounts, calls, leads
+from router.api import accounts, calls, campaigns, leads
 from router.api.calendars import calendar
 from router.api.endpoints import Endpoint
 from router.api.live import Applied, NewPersona, change_persona
@@ -175,6 +175,84 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Forget the copies of a number's persona, or of all",
         body=Purge,
         answer=Purged,
+    ),
+    Endpoint(
+        method="GET",
+        path="/campaigns",
+        handler=campaigns.list_campaigns,
+        needs="viewer",
+        summary="Campaigns",
+        answer=campaigns.CampaignsShown,
+    ),
+    Endpoint(
+        method="POST",
+        path="/campaigns",
+        handler=campaigns.add,
+        needs="operator",
+        summary="Make a campaign",
+        body=campaigns.NewCampaign,
+        form=True,
+        answer=campaigns.CampaignShown,
+        status=201,
+    ),
+    Endpoint(
+        method="GET",
+        path="/campaigns/legacy/list",
+        handler=campaigns.legacy_list,
+        needs="viewer",
+        summary="Campaigns, as older clients know them",
+        answer=campaigns.LegacyList,
+    ),
+    Endpoint(
+        method="POST",
+        path="/campaigns/legacy/create",
+        handler=campaigns.legacy_create,
+        needs="operator",
+        summary="Make a campaign, as older clients do",
+        body=campaigns.LegacyNew,
+        form=True,
+        answer=campaigns.LegacyDone,
+    ),
+    Endpoint(
+        method="POST",
+        path="/campaigns/legacy/update",
+        handler=campaigns.legacy_update,
+        needs="operator",
+        summary="Change a campaign, as older clients do",
+        body=campaigns.LegacyChange,
+        form=True,
+        answer=campaigns.LegacyDone,
+    ),
+    Endpoint(
+        method="PATCH",
+        path="/campaigns/{key}",
+        handler=campaigns.change,
+        needs="operator",
+        summary="Change a campaign",
+        body=campaigns.Changes,
+        form=True,
+        answer=campaigns.CampaignShown,
+    ),
+    Endpoint(
+        method="POST",
+        path="/campaigns/{key}/duplicate",
+        handler=campaigns.duplicate,
+        needs="operator",
+        summary="Copy a campaign",
+        body=campaigns.Copy,
+        form=True,
+        answer=campaigns.CampaignShown,
+        status=201,
+    ),
+    Endpoint(
+        method="POST",
+        path="/campaigns/{key}/archive",
+        handler=campaigns.archive,
+        needs="operator",
+        summary="Put a campaign away, or take it out again",
+        body=campaigns.Archived,
+        form=True,
+        status=204,
     ),
     Endpoint(
         method="POST",
