@@ -1,24 +1,12 @@
 """`leads …`, as an operator types them."""
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from router.cli import run
 
 CSV = "phone;prospect_name\n312 555 0101;Ann\n4.91E+11;Bob\n"
-
-
-@pytest.fixture(autouse=True)
-def _leave_logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture
