@@ -49,6 +49,7 @@ from personas.reports import PersonaApplied, Problem, Turn
 
 log = structlog.get_logger(__name__)
 
+CLOSE_TIMEOUT_S: Final = 2.0  # for the connections to the providers
 GREETING_TIMEOUT_S: Final = 5.0  # for the first sound of a greeting that is being prepared
 SPEECH_TIMEOUT_S: Final = 8.0  # for an announcement to begin
 SPEECH_S_A_CHAR: Final = 0.15  # slower than anybody speaks
@@ -294,6 +295,9 @@ class Conversation:
         """Stop what runs beside the conversation."""
         self.minutes.close()
         await utils.aio.cancel_and_wait(*self._tasks)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._parts.aclose()
 
     # ---- words ----
 

@@ -246,6 +246,8 @@ class CallReporter:
             count, body = pack(self._address.call_id, self._unsent, most)
             outcome = await self._sender.send(self._address, body)
             if outcome == "later":
+                if pause_s == FIRST_PAUSE_S:  # once, however long it lasts
+                    log.warning("report.delayed", call_id=self._address.call_id)
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  # spread
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                 continue

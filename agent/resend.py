@@ -41,6 +41,7 @@ class Resender:
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
         self._clock = clock
+        self._waiting = False
 
     async def run(self) -> None:
         """Resend until cancelled."""
@@ -60,9 +61,16 @@ class Resender:
     async def turn(self) -> None:
         """Go once through the folder. Never raises."""
         try:
-            for path in await asyncio.to_thread(files_in, self._folder):
-                if await self._resend(path) == "kept":
-                    break  # the router is away: the others wait as well
+            paths = await asyncio.to_thread(files_in, self._folder)
+            turns: set[Turn] = set()
+            for path in paths:
+                turns.add(await self._resend(path))
+                if "kept" in turns:  # the router is away: the others wait as well
+                    break
+            if "kept" in turns and not self._waiting:  # once, however long it lasts
+                fix = "see whether the router answers: its PUBLIC_URL, our ROUTER_URL"
+                log.warning("reports.waiting", files=len(paths), fix=fix)
+            self._waiting = "kept" in turns
             await asyncio.to_thread(self._bound)
         except OSError as exc:
             log.error("spool.not_read", error=type(exc).__name__, fix="see REPORT_SPOOL_DIR")

@@ -52,13 +52,14 @@ def mask(text: str) -> str:
     return _NUMBER.sub(hide, text)
 
 
-def _masked(value: Any) -> Any:
+def masked(value: Any) -> Any:
+    """Mask every phone number in *value*, however deep; give it in JSON's types."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, Mapping):
-        return {_masked(key): _masked(item) for key, item in value.items()}
+        return {masked(key): masked(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_masked(item) for item in value]
+        return [masked(item) for item in value]
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
@@ -72,7 +73,7 @@ def _mask_event(
     event.pop("color_message", None)  # uvicorn's second copy of the message, for terminals
     for key, value in event.items():
         if key not in _SAFE_KEYS:
-            event[key] = _masked(value)
+            event[key] = masked(value)
     return event
 
 

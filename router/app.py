@@ -8,18 +8,18 @@ from typing import cast
 
 import structlog
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from router.answers import SHED
-from router.api.calendars import calendar
-from router.api.calls import call, calls
-from router.api.live import change_persona
-from router.api.purges import purge
+from router.api.openapi import document
 from router.api.reports import report
+from router.api.table import ENDPOINTS
 from router.api.tools import run_tool
-from router.api.traces import trace
 from router.bodies import BODY_S
+from router.headers import with_headers
 from router.metrics import Metrics
 from router.probes import health, metrics_page, ready, version
 from router.services import State, open_services
@@ -31,6 +31,14 @@ log = structlog.get_logger(__name__)
 WEBHOOK_PATH = "/livekit-webhook"
 WEBHOOK = WebhookEndpoint()
 NEVER_SHED = frozenset({"/health", "/healthz", "/readyz"})  # who asks them would stop us
+API_PREFIXES = ("/api", "/api/agentic")  # existing clients call the second
+
+
+async def openapi(_request: Request) -> Response:
+    """Describe the API."""
+    return JSONResponse(document(ENDPOINTS, API_PREFIXES[0]))
+
+
 ROUTES = [
     Route(WEBHOOK_PATH, WEBHOOK),
     Route("/health", health),
@@ -38,14 +46,10 @@ ROUTES = [
     Route("/readyz", ready),
     Route("/metrics", metrics_page),
     Route("/version", version),
-    Route("/api/calls", calls),
-    Route("/api/calls/{id}", call),
-    Route("/api/calls/{id}/trace", trace),
-    Route("/api/calls/{id}/persona", change_persona, methods=["POST"]),
+    Route("/openapi.json", openapi),
+    *(endpoint.route(prefix) for prefix in API_PREFIXES for endpoint in ENDPOINTS),
     Route("/api/calls/{id}/tools/{name}", run_tool, methods=["POST"]),
-    Route("/api/calendars/{name}.ics", calendar),
     Route("/api/reports", report, methods=["POST"]),
-    Route("/api/personas/purge", purge, methods=["POST"]),
 ]
 
 
@@ -62,6 +66,8 @@ class Router(Starlette):
         elif scope["type"] == "http" and _shed(scope):
             for message in SHED:
                 await send(message)
+        elif scope["type"] == "http":
+            await super().__call__(scope, receive, with_headers(send))
         else:
             await super().__call__(scope, receive, send)
 

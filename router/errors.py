@@ -2,7 +2,8 @@
 
 RouterError
 ├── DeliveryRefused     the webhook has no effect; answer its ``status`` and count its ``reason``
-├── PurgeRefused        a request to purge that is not served; answer its ``status`` and ``fix``
+├── AccountRefused      an account cannot be made or changed like that
+├── AccessRefused       a request whose sender may not; answer its ``status`` and ``fix``
 ├── TokenRefused        a signed token that proves nothing
 ├── DispatchError
 │   ├── DispatchRefused   LiveKit did nothing: releasing the claim and trying again is safe
@@ -44,13 +45,26 @@ class DeliveryRefused(RouterError):
         self.status = status
 
 
-class PurgeRefused(RouterError):
-    """A request to purge that is not served."""
+class AccountRefused(RouterError):
+    """An account that cannot be made or changed like that."""
 
-    def __init__(self, reason: str, *, status: int, title: str, fix: str) -> None:
+
+class AccessRefused(RouterError):
+    """A request whose sender has not proved who they are (401), or may not do this (403, 429)."""
+
+    def __init__(self, reason: str, *, status: int, fix: str, retry_after_s: int = 0) -> None:
         super().__init__(reason)
         self.status = status
-        self.title = title
+        self.fix = fix
+        self.retry_after_s = retry_after_s
+
+
+class RequestRefused(RouterError):
+    """A request that cannot be served as it is: 400, 404, 409, 413, 415 or 422."""
+
+    def __init__(self, reason: str, *, status: int, fix: str) -> None:
+        super().__init__(reason)
+        self.status = status
         self.fix = fix
 
 

@@ -1,5 +1,6 @@
 """Answer one ringing call: decide, claim, look up, dispatch. It holds no rules of its own."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -262,7 +263,8 @@ class InboundCalls:
             report=self.report_for(claim.call_id),
             memory=memory,
         )
-        self.note_call(_noted(call, config, found.persona))
+        # In the loop's next turn, when the request is on its way: a caller is ringing.
+        asyncio.get_running_loop().call_soon(self._note, call, config, found.persona)
         encoded = encode(found.persona, config, self.personas.house_persona)
         sent, source = found.persona, config.origin.source
         if encoded.dropped:
@@ -307,6 +309,9 @@ class InboundCalls:
                 failed=lambda exc: self._owe(owing, exc),
             )
         return Outcome("dispatched", config.origin.because)
+
+    def _note(self, call: InboundCall, config: CallConfig, persona: Persona) -> None:
+        self.note_call(_noted(call, config, persona))
 
     async def _failed(self, claim: Claim, reason: str) -> Outcome:
         self.metrics.dispatches["refused"].inc()

@@ -14,6 +14,7 @@ from personas.lookup import PersonaLookup, build_lookup
 from personas.reports import MAX_REPORT_BYTES
 from personas.sources.shared import LOCK_S, SharedPersonas
 from personas.tokens import call_token
+from router.access import Access, is_loopback
 from router.bodies import BODY_S, Bodies
 from router.bookkeeping import Bookkeeping
 from router.checkups import Checkups
@@ -28,6 +29,7 @@ from router.live import LiveCalls
 from router.metrics import Metrics
 from router.overload import Gate
 from router.recall import Recall
+from router.records.accounts import Accounts
 from router.records.appointments import BuiltInCalendar
 from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
@@ -64,6 +66,7 @@ class Services:
     bodies: Bodies
     gate: Gate
     checkups: Checkups
+    access: Access
     calls: Calls
     bookkeeping: Bookkeeping
     report_bodies: Bodies
@@ -159,6 +162,7 @@ async def open_services(
                     bodies=Bodies(MAX_BODY_BYTES, body_s),
                     gate=gate,
                     checkups=_checkups(settings, livekit, lookup, metrics),
+                    access=access_from(settings, store, clock),
                     calls=calls,
                     bookkeeping=Bookkeeping(
                         calls=calls, livekit=livekit, days=settings.records_days
@@ -210,6 +214,18 @@ def _checkups(
         refusals=refusals,
     )
     return Checkups(doctor.look)
+
+
+def access_from(settings: RouterSettings, store: Store, clock: Callable[[], float]) -> Access:
+    """Return what finds out who asks, as *settings* want it."""
+    return Access(
+        Accounts(store, clock),
+        clock=clock,
+        livekit_secret=settings.livekit_api_secret.get_secret_value(),
+        jwt_secret=settings.api_jwt_secret.get_secret_value(),
+        open_here=settings.router_dev and is_loopback(settings.host),
+        redis_url=settings.redis_url.get_secret_value(),
+    )
 
 
 def report_for(

@@ -151,6 +151,10 @@ class RouterSettings(Environment):
     dispatch_timeout_s: float = Field(
         default=3.0, gt=0, le=5, description="the longest that LiveKit may take for one request"
     )
+    api_jwt_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="signs the JWTs of machine clients (HS256, 32 bytes or more); empty: none",
+    )
     max_deliveries: int = Field(
         default=200,
         ge=1,
@@ -232,6 +236,13 @@ class RouterSettings(Environment):
     @classmethod
     def _long_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         _check_length(value.get_secret_value(), dev=info.data.get("router_dev", False))
+        return value
+
+    @field_validator("api_jwt_secret")
+    @classmethod
+    def _long_or_no_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if value.get_secret_value():
+            _check_length(value.get_secret_value(), dev=info.data.get("router_dev", False))
         return value
 
     @field_validator("livekit_webhook_keys")

@@ -1,82 +1,291 @@
-"""`GET /api/calls` and `GET /api/calls/{id}`: records, as far as this machine's users may see."""
+"""Calls, what was told in them, and the totals: lists by cursor, as JSON or CSV.
 
+Phone numbers are masked, wherever they stand, unless an operator asks for them; that is audited.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
-from starlette.requests import Request
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from router.api.access import stays_here
-from router.api.problems import problem_of
-from router.errors import BadCursor, StoreUnavailable
-from router.records.archive import MAX_PAGE, CallFilter
-from router.services import Services
+from personas.logs import masked
+from router.access import permit
+from router.api.endpoints import Ask
+from router.api.tables import csv_of
+from router.errors import BadCursor, RequestRefused
+from router.records.archive import (
+    MAX_PAGE,
+    CallFilter,
+    CallRecord,
+    FactFilter,
+    FactRecord,
+    Page,
+)
+
+RECENT: Final = 10
+_CSV_COLUMNS: Final = tuple(CallRecord.__slots__)
+Text = Annotated[str | None, Field(max_length=200)]
+Seconds = Annotated[float | None, Field(ge=0, le=1e11, description="Unix seconds")]
 
 
-async def calls(request: Request) -> Response:
-    """List calls, newest first: filters, `since` and `until` (Unix seconds), `limit`, `cursor`."""
-    services: Services = request.state.services
-    if (refused := _not_here(services, request)) is not None:
-        return refused
-    asked = request.query_params
-    try:
-        which = CallFilter(
-            caller=asked.get("caller"),
-            dialed_number=asked.get("dialed_number"),
-            persona_name=asked.get("persona_name"),
-            disposition=asked.get("disposition"),
-            qualification=asked.get("qualification"),
-            campaign_id=asked.get("campaign_id"),
-            direction=asked.get("direction"),
-            since=float(asked["since"]) if "since" in asked else None,
-            until=float(asked["until"]) if "until" in asked else None,
-        )
-        limit = int(asked.get("limit", "50"))
-    except ValueError:
-        fix = f"since and until are Unix seconds, limit is a number up to {MAX_PAGE}"
-        return problem_of(400, "Bad Request", "bad_filter", fix)
-    try:
-        page = await services.calls.page(which, asked.get("cursor"), limit)
-    except BadCursor:
-        fix = "send `next` of the page before, or no cursor"
-        return problem_of(400, "Bad Request", "bad_cursor", fix)
-    except StoreUnavailable:
-        return _away()
-    return JSONResponse({"calls": [asdict(row) for row in page.rows], "next": page.next})
+class Listing(BaseModel):
+    """What every list takes."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+    cursor: Annotated[str | None, Field(max_length=400, description="`next` of a page")] = None
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 50
+    format: Literal["json", "csv"] = "json"
+    numbers: Annotated[
+        Literal["masked", "clear"], Field(description="clear: for operators, and audited")
+    ] = "masked"
 
 
-async def call(request: Request) -> Response:
-    """Give one call: its record, what was said, what was told, and everything that was reported."""
-    services: Services = request.state.services
-    if (refused := _not_here(services, request)) is not None:
-        return refused
-    call_id = request.path_params["id"]
-    try:
-        record = await services.calls.get(call_id)
-        if record is None:
-            fix = "GET /api/calls lists them; RECORDS_DAYS says how long they are kept"
-            return problem_of(404, "Not Found", "no_such_call", fix)
-        timeline = await services.calls.timeline(call_id)
-        facts = await services.calls.facts_so_far(call_id)
-    except StoreUnavailable:
-        return _away()
-    told: list[dict[str, Any]] = [event.model_dump() for event in timeline]
-    return JSONResponse(
-        {
-            "call": asdict(record),
-            "transcript": [event for event in told if event["kind"] == "turn"],
-            "facts": [asdict(fact) for fact in facts],
-            "events": told,
-        }
+class WhichCalls(Listing):
+    """Which calls; what is left out does not matter."""
+
+    caller: Text = None
+    dialed_number: Text = None
+    persona_name: Text = None
+    disposition: Text = None
+    outcome: Annotated[Text, Field(description="the same as disposition")] = None
+    qualification: Text = None
+    campaign_id: Text = None
+    direction: Literal["inbound", "outbound"] | None = None
+    open: bool | None = None
+    since: Seconds = None
+    until: Seconds = None
+
+
+class WhichFacts(Listing):
+    """Which facts."""
+
+    category: Text = None
+    caller: Text = None
+    caller_id: Annotated[Text, Field(description="the same as caller")] = None
+    call_id: Text = None
+    since: Seconds = None
+    until: Seconds = None
+
+
+class WhichNumbers(BaseModel):
+    """Whether phone numbers are shown."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    numbers: Literal["masked", "clear"] = "masked"
+
+
+class CallShown(BaseModel):
+    """A call's record; times are Unix seconds."""
+
+    model_config = ConfigDict(extra="allow")
+
+    call_id: str
+    direction: str
+    started_at: float
+    ended_at: float | None
+    disposition: str | None
+
+
+class CallsShown(BaseModel):
+    """A page of calls, the one that began last first."""
+
+    items: list[CallShown]
+    next: str | None = Field(description="cursor of the next page")
+
+
+class WholeCall(BaseModel):
+    """Everything about one call."""
+
+    call: CallShown
+    transcript: list[dict[str, Any]]
+    facts: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+
+
+class FactShown(BaseModel):
+    """Something that a caller told."""
+
+    id: str
+    session_id: str = Field(description="the call")
+    caller_id: str | None
+    information: str
+    category: str
+    timestamp: float
+    status: Literal["stored"]
+
+
+class FactsShown(BaseModel):
+    """A page of facts, the latest first."""
+
+    items: list[FactShown]
+    next: str | None
+
+
+class SessionShown(BaseModel):
+    """A call, as older clients know it."""
+
+    id: str
+    caller: str | None
+    start: float
+    end: float | None
+    status: Literal["active", "ended"]
+    facts: int
+
+
+class SessionsShown(BaseModel):
+    """A page of sessions."""
+
+    items: list[SessionShown]
+    next: str | None
+
+
+class Summary(BaseModel):
+    """Totals of the tenant, and the calls that began last."""
+
+    sessions: int
+    calls: int
+    active: int
+    facts: int
+    facts_by_category: dict[str, int]
+    recent: list[SessionShown]
+
+
+async def list_calls(ask: Ask) -> Response:
+    """List calls."""
+    page = await _calls(ask)
+    return await _listed(ask, [asdict(row) for row in page.rows], page.next, _CSV_COLUMNS)
+
+
+async def list_sessions(ask: Ask) -> Response:
+    """List calls as older clients know them."""
+    page = await _calls(ask)
+    rows = [_session(row) for row in page.rows]
+    return await _listed(ask, rows, page.next, tuple(SessionShown.model_fields))
+
+
+async def list_facts(ask: Ask) -> Response:
+    """List what callers told."""
+    asked: WhichFacts = ask.query
+    which = FactFilter(
+        category=asked.category,
+        caller=asked.caller or asked.caller_id,
+        call_id=asked.call_id,
+        since=asked.since,
+        until=asked.until,
+        tenant=ask.tenant,
     )
+    try:
+        page = await ask.services.calls.facts(which, asked.cursor, asked.limit)
+    except BadCursor:
+        raise _bad_cursor() from None
+    rows = [_fact(row) for row in page.rows]
+    return await _listed(ask, rows, page.next, tuple(FactShown.model_fields))
 
 
-def _not_here(services: Services, request: Request) -> Response | None:
-    if stays_here(services.settings, request):
-        return None
-    fix = "ask from the router's machine, with HOST=127.0.0.1"
-    return problem_of(403, "Forbidden", "only_from_this_machine", fix)
+async def show_call(ask: Ask) -> Response:
+    """Give one call: its record, what was said and told, and everything that was reported."""
+    records, call_id = ask.services.calls, ask.path("id")
+    record = await records.get(call_id)
+    if record is None or record.tenant != ask.tenant:
+        fix = "GET /api/calls lists them; RECORDS_DAYS says how long they are kept"
+        raise RequestRefused("no_such_call", status=404, fix=fix)
+    timeline = [event.model_dump() for event in await records.timeline(call_id)]
+    facts = [_fact(fact) for fact in await records.facts_so_far(call_id)]
+    document = {
+        "call": asdict(record),
+        "transcript": [event for event in timeline if event["kind"] == "turn"],
+        "facts": facts,
+        "events": timeline,
+    }
+    return JSONResponse(await _shown(ask, document))
 
 
-def _away() -> Response:
-    return problem_of(503, "Service Unavailable", "database_away", "see DATABASE_URL")
+async def summary(ask: Ask) -> Response:
+    """Count, and give the latest."""
+    records = ask.services.calls
+    totals = await records.totals(ask.tenant)
+    latest = await records.page(CallFilter(tenant=ask.tenant), None, RECENT)
+    document = {
+        "sessions": totals.calls,
+        "calls": totals.calls,
+        "active": totals.open_calls,
+        "facts": totals.facts,
+        "facts_by_category": totals.facts_by_category,
+        "recent": [_session(row) for row in latest.rows],
+    }
+    return JSONResponse(await _shown(ask, document))
+
+
+async def _calls(ask: Ask) -> Page[CallRecord]:
+    asked: WhichCalls = ask.query
+    which = CallFilter(
+        caller=asked.caller,
+        dialed_number=asked.dialed_number,
+        persona_name=asked.persona_name,
+        disposition=asked.disposition or asked.outcome,
+        qualification=asked.qualification,
+        campaign_id=asked.campaign_id,
+        direction=asked.direction,
+        is_open=asked.open,
+        since=asked.since,
+        until=asked.until,
+        tenant=ask.tenant,
+    )
+    try:
+        return await ask.services.calls.page(which, asked.cursor, asked.limit)
+    except BadCursor:
+        raise _bad_cursor() from None
+
+
+def _bad_cursor() -> RequestRefused:
+    fix = "send `next` of the page before, or no cursor"
+    return RequestRefused("bad_cursor", status=422, fix=fix)
+
+
+async def _listed(
+    ask: Ask, rows: Sequence[Mapping[str, Any]], following: str | None, columns: Iterable[str]
+) -> Response:
+    shown = await _shown(ask, rows)
+    if ask.query.format == "csv":
+        answer = Response(csv_of(shown, tuple(columns)), media_type="text/csv; charset=utf-8")
+        if following is not None:
+            link = str(ask.request.url.include_query_params(cursor=following))
+            answer.headers["link"] = f'<{link}>; rel="next"'
+        return answer
+    return JSONResponse({"items": shown, "next": following})
+
+
+async def _shown(ask: Ask, document: Any) -> Any:
+    """Mask all numbers in *document*, unless an operator wants them clear."""
+    if ask.query.numbers == "masked" or ask.principal is None:
+        return masked(document)
+    permit(ask.principal, "operator")
+    await ask.services.access.accounts.note(ask.principal, "numbers.revealed", ask.request.url.path)
+    return document
+
+
+def _session(row: CallRecord) -> dict[str, Any]:
+    return {
+        "id": row.call_id,
+        "caller": row.caller,
+        "start": row.started_at,
+        "end": row.ended_at,
+        "status": "active" if row.ended_at is None else "ended",
+        "facts": row.facts,
+    }
+
+
+def _fact(row: FactRecord) -> dict[str, Any]:
+    return {
+        "id": row.fact_id,
+        "session_id": row.call_id,
+        "caller_id": row.caller,
+        "information": row.information,
+        "category": row.category,
+        "timestamp": row.at,
+        "status": "stored",
+    }

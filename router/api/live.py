@@ -1,24 +1,14 @@
 """`POST /api/calls/{id}/persona`."""
 
-import json
-from http import HTTPStatus
+from typing import Any
 
-from starlette.requests import Request
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from personas.errors import PersonaInvalid
 from personas.model import Persona
-from router.api.access import stays_here
-from router.api.bearers import body_of
-from router.api.problems import problem_of
-from router.errors import (
-    LiveKitUnavailable,
-    NotChanged,
-    ReportRefused,
-    RouterError,
-    StoreUnavailable,
-)
-from router.services import Services
+from router.api.endpoints import Ask
+from router.errors import LiveKitUnavailable, NotChanged, RequestRefused
 
 _REASONS = {
     "no_such_call": (404, "the call is over, or the id is wrong; GET /api/calls has them"),
@@ -27,31 +17,38 @@ _REASONS = {
 }
 
 
-async def change_persona(request: Request) -> Response:
-    """Have another persona speak from the next turn on: `{"persona": {…}}`."""
-    services: Services = request.state.services
-    if not stays_here(services.settings, request):
-        fix = "ask from the router's machine, with HOST=127.0.0.1"
-        return problem_of(403, "Forbidden", "only_from_this_machine", fix)
+class NewPersona(BaseModel):
+    """The persona that is to speak from the next turn on."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    persona: dict[str, Any] = Field(description="as `persona-router personas schema` has it")
+
+
+class Applied(BaseModel):
+    """What speaks now."""
+
+    version: str
+
+
+async def change_persona(ask: Ask) -> Response:
+    """Have another persona speak from the next turn on."""
+    services, call_id = ask.services, ask.path("id")
+    record = await services.calls.get(call_id)
+    if record is not None and record.tenant != ask.tenant:
+        raise _refused("no_such_call")
     try:
-        body = json.loads(await body_of(request, services.report_bodies))
-        persona = Persona.from_document(body["persona"])
-        version = await services.live.change(request.path_params["id"], persona)
-    except (RouterError, PersonaInvalid, ValueError, RecursionError, KeyError, TypeError) as exc:
-        return problem_of(*_problem(exc))
+        persona = Persona.from_document(ask.body.persona)
+        version = await services.live.change(call_id, persona)
+    except PersonaInvalid as exc:
+        raise RequestRefused("bad_persona", status=422, fix=str(exc)) from None
+    except NotChanged as exc:
+        raise _refused(exc.reason) from None
+    except LiveKitUnavailable:
+        raise RequestRefused("livekit_away", status=503, fix="see LIVEKIT_URL") from None
     return JSONResponse({"version": version})
 
 
-def _problem(exc: Exception) -> tuple[int, str, str, str]:
-    if isinstance(exc, ReportRefused):
-        return exc.status, exc.title, exc.reason, exc.fix
-    if isinstance(exc, NotChanged):
-        status, fix = _REASONS[exc.reason]
-        return status, HTTPStatus(status).phrase, exc.reason, fix
-    if isinstance(exc, LiveKitUnavailable):
-        return 503, "Service Unavailable", "livekit_away", "see LIVEKIT_URL"
-    if isinstance(exc, StoreUnavailable):
-        return 503, "Service Unavailable", "database_away", "see DATABASE_URL"
-    if isinstance(exc, PersonaInvalid):
-        return 422, "Unprocessable Content", "bad_persona", str(exc)
-    return 400, "Bad Request", "bad_change", 'send {"persona": {…}}'
+def _refused(reason: str) -> RequestRefused:
+    status, fix = _REASONS[reason]
+    return RequestRefused(reason, status=status, fix=fix)

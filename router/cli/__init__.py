@@ -9,7 +9,18 @@ from collections.abc import Sequence
 import typer
 
 from personas.errors import PersonaNotFound, PersonaRouterError, SettingsInvalid
-from router.cli import config, demo, doctor, explain, personas, replay, serve, talk, trigger
+from router.cli import (
+    config,
+    demo,
+    doctor,
+    explain,
+    personas,
+    replay,
+    serve,
+    talk,
+    trigger,
+    users,
+)
 from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, RemoteAway
 from router.errors import LiveKitUnavailable, StoreUnavailable
 
@@ -29,6 +40,8 @@ for module in (serve, demo, talk, explain, replay, trigger, doctor):
 app.add_typer(personas.app, name="personas")
 app.add_typer(personas.contract_app, name="contract")
 app.add_typer(config.app, name="config")
+app.add_typer(users.users_app, name="users")
+app.add_typer(users.tokens_app, name="tokens")
 
 
 #: How a command that raised ends; the first that fits.

@@ -134,18 +134,21 @@ def purge(
     dev: Annotated[bool, typer.Option("--dev", help="Accept short secrets.")] = False,
 ) -> None:
     """Have every router forget its copies: the next call asks the persona API again."""
+    import time
+
+    from router.access import operator_token
     from router.settings import RouterSettings
 
     if bool(number) == every:
         raise typer.BadParameter("name a number, or say --all")
-    settings = None if to else RouterSettings.load(router_dev=dev or None)
-    if settings is not None and settings.redis_url.get_secret_value():
+    settings = RouterSettings.load(router_dev=dev or None)
+    if not to and settings.redis_url.get_secret_value():
         _purge_by_redis(settings, number)
         print("purged: every router has heard of it, or will when it reaches Redis again")
         return
-    if settings is not None:
-        to = f"http://{settings.host}:{settings.port}"
-    print(_purge_by_http(to, {"all": True} if every else {"number": number}))
+    to = to or f"http://{settings.host}:{settings.port}"
+    token = operator_token(settings.livekit_api_secret.get_secret_value(), time.time())
+    print(_purge_by_http(to, {"all": True} if every else {"number": number}, token))
 
 
 def _purge_by_redis(settings: Any, number: str) -> None:
@@ -170,12 +173,13 @@ def _purge_by_redis(settings: Any, number: str) -> None:
         raise RemoteAway("Redis did not answer; see REDIS_URL, or name a router with --to")
 
 
-def _purge_by_http(to: str, wanted: dict[str, Any]) -> str:
+def _purge_by_http(to: str, wanted: dict[str, Any], token: str) -> str:
     import httpx
 
     url = to.rstrip("/") + "/api/personas/purge"
     try:
-        answer = httpx.post(url, json=wanted, timeout=10.0)
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx.post(url, json=wanted, headers=headers, timeout=10.0)
         said = answer.json()
     except (httpx.HTTPError, ValueError) as exc:
         raise RemoteAway(

@@ -102,6 +102,16 @@ class FactFilter:
     tenant: str = TENANT
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """How much there is."""
+
+    calls: int
+    open_calls: int
+    facts: int
+    facts_by_category: dict[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """Some of a list."""
@@ -193,6 +203,28 @@ class Archive:
             select = select.where(facts.c.call_id != besides)
         found, _ = await self._page(select, _FACT_ORDER, None, limit)
         return tuple(FactRecord(**row) for row in found)
+
+    async def totals(self, tenant: str = TENANT) -> Totals:
+        """Count what a tenant has."""
+        of_tenant = sa.select(sa.func.count()).select_from(calls).where(calls.c.tenant == tenant)
+        by_category = (
+            sa.select(facts.c.category, sa.func.count())
+            .where(facts.c.tenant == tenant)
+            .group_by(facts.c.category)
+            .order_by(facts.c.category)
+        )
+
+        def count(connection: sa.Connection) -> Totals:
+            categories = {row[0]: row[1] for row in connection.execute(by_category)}
+            still_open = of_tenant.where(calls.c.ended_at.is_(None))
+            return Totals(
+                calls=connection.execute(of_tenant).scalar_one(),
+                open_calls=connection.execute(still_open).scalar_one(),
+                facts=sum(categories.values()),
+                facts_by_category=categories,
+            )
+
+        return await self._store.read(count)
 
     async def timeline(self, call_id: str) -> tuple[AnyCallEvent, ...]:
         """Return everything that agents told of a call: by attempt, in order."""

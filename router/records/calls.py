@@ -83,6 +83,7 @@ class Calls(Archive):
         self._clock = clock
         self._dialect = sqlite if store.is_sqlite else postgresql
         self._begin = self._begin_statement()
+        self._quick_begin = store.quick(self._begin, [column.name for column in calls.c])
         self._new_call = self._dialect.insert(calls).on_conflict_do_nothing()
         self._new_event = (
             self._dialect.insert(events).on_conflict_do_nothing().returning(events.c.seq)
@@ -97,9 +98,10 @@ class Calls(Archive):
             name: getattr(call, name) for name in (*_ONCE, *_PERSONA, "language", "started_at")
         }
         row |= {"direction": "inbound", "attempts": call.attempt, "opened_by": "router"}
-        self._store.write_soon(
-            lambda connection: connection.execute(self._begin, row), _not_written
-        )
+        if self._quick_begin(row) is None:
+            self._store.write_soon(
+                lambda connection: connection.execute(self._begin, row), _not_written
+            )
 
     async def take(self, report: CallReport) -> int:
         """Store a report; return the highest seq up to which all events of the attempt are stored.

@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ import httpx
 from livekit import api
 from prometheus_client.parser import text_string_to_metric_families
 
+from router.access import operator_token
 from router.demo.deliveries import body
 from router.demo.phone import Phone
 from router.events import sign
@@ -139,6 +140,18 @@ async def until(
         await asyncio.sleep(POLL_S)  # another process is to do it; there is no event
 
 
+class Operator(httpx.Auth):
+    """Proves with each request what LiveKit's secret proves."""
+
+    def __init__(self, livekit_secret: str) -> None:
+        self._secret = livekit_secret
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header."""
+        request.headers["Authorization"] = f"Bearer {operator_token(self._secret, time.time())}"
+        yield request
+
+
 @asynccontextmanager
 async def open_evidence(bed: Bed) -> AsyncIterator[Evidence]:
     """Open the connections that the questions need."""
@@ -146,7 +159,10 @@ async def open_evidence(bed: Bed) -> AsyncIterator[Evidence]:
     client = api.LiveKitAPI(server.http_url, server.api_key, server.api_secret, failover=False)
     try:
         async with httpx.AsyncClient(
-            base_url=bed.router.url, timeout=20.0, trust_env=False
+            base_url=bed.router.url,
+            timeout=20.0,
+            trust_env=False,
+            auth=Operator(server.api_secret),
         ) as http:
             read_from = {
                 "router": len(bed.router.child.log()),

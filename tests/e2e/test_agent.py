@@ -228,7 +228,7 @@ async def test_broken_metadata_is_answered_by_the_house_persona(
     assert words[0].text.strip() == (shipped("house").welcome_message or "").strip()
     applied = events(worker, "persona.applied")[0]
     assert applied["origin"] == "house"
-    assert applied["problems"] == ["job metadata is not JSON: house persona"]
+    assert applied["problems"] == ["metadata_unreadable: job metadata is not JSON: house persona"]
 
 
 async def test_a_caller_may_bring_a_greeting_of_their_own(
@@ -300,12 +300,12 @@ async def test_an_agent_that_is_sent_after_the_caller_hung_up_does_not_stay(
     assert events(worker, "call.not_held")[0]["reason"] == "nobody came"
 
 
-async def test_a_campaign_call_without_a_callee_is_refused_in_words(
+async def test_a_campaign_call_that_livekit_cannot_dial_ends_with_a_disposition(
     worker: Child, client: api.LiveKitAPI
 ) -> None:
     sample = Path(__file__).parents[1] / "samples" / "metadata" / "job_campaign_call.json"
 
     await dispatch(client, "campaign", sample.read_text(encoding="utf-8"))
 
-    await until(lambda: events(worker, "call.not_held"))
-    assert "does not dial" in events(worker, "dial.unsupported")[0]["fix"]
+    await until(lambda: events(worker, "outbound.failed"))
+    assert events(worker, "outbound.failed")[0]["disposition"] in {"failed", "uncertain"}

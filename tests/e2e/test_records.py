@@ -24,7 +24,9 @@ async def record_of(evidence: Evidence, call_id: str) -> dict[str, Any]:
     """Wait until an agent has closed a call's record."""
 
     async def closed() -> dict[str, Any]:
-        shown: dict[str, Any] = (await evidence.http.get(f"/api/calls/{call_id}")).json()
+        shown: dict[str, Any] = (
+            await evidence.http.get(f"/api/calls/{call_id}?numbers=clear")
+        ).json()
         return shown if shown.get("call", {}).get("closed_by") == "agent" else {}
 
     found: dict[str, Any] = await until(closed, timeout_s=40.0, what="closed record")
@@ -105,7 +107,7 @@ async def test_a_call_of_another_backend_has_a_record_where_the_agent_knows_the_
         await caller.hang_up()
 
     async def listed() -> list[dict[str, Any]]:
-        calls = (await evidence.http.get("/api/calls")).json()["calls"]
+        calls = (await evidence.http.get("/api/calls?numbers=clear")).json()["items"]
         return [call for call in calls if call["room"] == caller.room and call["ended_at"]]
 
     [call] = await until(listed, timeout_s=30.0, what="record of the call")

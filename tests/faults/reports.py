@@ -14,8 +14,8 @@ from router.demo.processes import Child, answers, free_port
 from tests.faults.scenario import Control, Ground, Scenario, Seen
 
 SECRET = "reports-scenario-secret-of-32-bytes-or-more"
-KILLS = {"quick": 5, "full": 120}
-PAUSE_S = {"quick": (0.5, 1.5), "full": (0.5, 4.0)}
+KILLS = {"quick": 4, "full": 90}
+PAUSE_S = {"quick": (0.5, 1.5), "full": (0.5, 2.5)}
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
