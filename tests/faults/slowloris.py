@@ -34,12 +34,14 @@ class Slow:
     def __init__(self, port: int) -> None:
         self._port = port
         self._chance = random.Random(5)  # noqa: S311  # the same run each time
+        # Ended by this and not by cancelling: half a connection would be left behind.
+        self._over = asyncio.create_task(asyncio.Event().wait())
         self.open = 0
         self.cut = 0
 
     async def one(self) -> None:
-        """Hold one connection open, a byte now and then, for ever."""
-        while True:
+        """Hold one connection open, a byte now and then, until it is over."""
+        while not self._over.done():
             with suppress(OSError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 self.open += 1
@@ -55,12 +57,18 @@ class Slow:
         writer.write(self._chance.choice(_BEGUN))
         ended = asyncio.create_task(reader.read(1))
         try:
-            while not ended.done():
-                await asyncio.wait({ended}, timeout=self._chance.uniform(0.5, 2.0))
+            while not ended.done() and not self._over.done():
+                pause_s = self._chance.uniform(0.5, 2.0)
+                waiting = {ended, self._over}
+                await asyncio.wait(waiting, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
                 writer.write(b"x")
-            await ended
         finally:
             ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)  # it was cut, as it should be
+
+    def end(self) -> None:
+        """Have them all end."""
+        self._over.cancel()
 
 
 @asynccontextmanager
@@ -70,8 +78,7 @@ async def _slow_ones(port: int) -> AsyncIterator[Slow]:
     try:
         yield slow
     finally:
-        for task in tasks:
-            task.cancel()
+        slow.end()
         await asyncio.wait(tasks)
 
 
