@@ -53,7 +53,7 @@ async def test_a_list_is_uploaded_listed_selected_previewed_and_deleted(
     assert (listed["name"], listed["size"], listed["active"]) == ("one.csv", len(CSV), True)
     assert listed["mtime"] > 0
 
-    asked = {"name": "one.csv", "limit": 1, "numbers": "clear"}
+    asked = {"name": "one.csv", "limit": "1", "numbers": "clear"}
     shown = (await client.get(f"{base}/csv/preview", params=asked)).json()
     assert shown["columns"] == ["phone", "prospect_name"]
     assert shown["rows"] == [{"row": 2, "phone": "+13125550101", "prospect_name": "Ann"}]
