@@ -346,7 +346,7 @@ class Conversation:
                 language=parts.language.code,
             )
         )
-        others = (*parts.problems, *tools.offer_for(brief).problems)
+        others = (*parts.problems, *map(str, tools.offer_for(brief).problems))
         problems = [
             *(Problem(what=problem.what, code=problem.code) for problem in brief.problems),
             *(Problem(what=problem) for problem in others),
