@@ -33,6 +33,7 @@ from router.records.accounts import Accounts
 from router.records.appointments import BuiltInCalendar
 from router.records.calls import Calls
 from router.records.claims import Claims, SpareClaims
+from router.records.do_not_call import DoNotCall
 from router.records.journal import Journal
 from router.records.leases import Lease
 from router.records.owed import Owed
@@ -73,6 +74,7 @@ class Services:
     toolbox: Toolbox
     appointments: BuiltInCalendar
     live: LiveCalls
+    do_not_call: DoNotCall
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -170,6 +172,7 @@ async def open_services(
                     report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
                     toolbox=toolbox_for(claims),
                     appointments=appointments,
+                    do_not_call=DoNotCall(store, clock=clock),
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,

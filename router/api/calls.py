@@ -15,14 +15,8 @@ from router.access import permit
 from router.api.endpoints import Ask
 from router.api.tables import csv_of
 from router.errors import BadCursor, RequestRefused
-from router.records.archive import (
-    MAX_PAGE,
-    CallFilter,
-    CallRecord,
-    FactFilter,
-    FactRecord,
-    Page,
-)
+from router.records.archive import CallFilter, CallRecord, FactFilter, FactRecord
+from router.records.pages import MAX_PAGE, Page
 
 RECENT: Final = 10
 _CSV_COLUMNS: Final = tuple(CallRecord.__slots__)
@@ -157,14 +151,14 @@ class Summary(BaseModel):
 async def list_calls(ask: Ask) -> Response:
     """List calls."""
     page = await _calls(ask)
-    return await _listed(ask, [asdict(row) for row in page.rows], page.next, _CSV_COLUMNS)
+    return await listed(ask, [asdict(row) for row in page.rows], page.next, _CSV_COLUMNS)
 
 
 async def list_sessions(ask: Ask) -> Response:
     """List calls as older clients know them."""
     page = await _calls(ask)
     rows = [_session(row) for row in page.rows]
-    return await _listed(ask, rows, page.next, tuple(SessionShown.model_fields))
+    return await listed(ask, rows, page.next, tuple(SessionShown.model_fields))
 
 
 async def list_facts(ask: Ask) -> Response:
@@ -181,9 +175,9 @@ async def list_facts(ask: Ask) -> Response:
     try:
         page = await ask.services.calls.facts(which, asked.cursor, asked.limit)
     except BadCursor:
-        raise _bad_cursor() from None
+        raise bad_cursor() from None
     rows = [_fact(row) for row in page.rows]
-    return await _listed(ask, rows, page.next, tuple(FactShown.model_fields))
+    return await listed(ask, rows, page.next, tuple(FactShown.model_fields))
 
 
 async def show_call(ask: Ask) -> Response:
@@ -201,7 +195,7 @@ async def show_call(ask: Ask) -> Response:
         "facts": facts,
         "events": timeline,
     }
-    return JSONResponse(await _shown(ask, document))
+    return JSONResponse(await shown(ask, document))
 
 
 async def summary(ask: Ask) -> Response:
@@ -217,7 +211,7 @@ async def summary(ask: Ask) -> Response:
         "facts_by_category": totals.facts_by_category,
         "recent": [_session(row) for row in latest.rows],
     }
-    return JSONResponse(await _shown(ask, document))
+    return JSONResponse(await shown(ask, document))
 
 
 async def _calls(ask: Ask) -> Page[CallRecord]:
@@ -238,28 +232,30 @@ async def _calls(ask: Ask) -> Page[CallRecord]:
     try:
         return await ask.services.calls.page(which, asked.cursor, asked.limit)
     except BadCursor:
-        raise _bad_cursor() from None
+        raise bad_cursor() from None
 
 
-def _bad_cursor() -> RequestRefused:
+def bad_cursor() -> RequestRefused:
+    """Say that a cursor is none of this list's."""
     fix = "send `next` of the page before, or no cursor"
     return RequestRefused("bad_cursor", status=422, fix=fix)
 
 
-async def _listed(
+async def listed(
     ask: Ask, rows: Sequence[Mapping[str, Any]], following: str | None, columns: Iterable[str]
 ) -> Response:
-    shown = await _shown(ask, rows)
+    """Answer a page as JSON or CSV, as the question has it."""
+    visible = await shown(ask, rows)
     if ask.query.format == "csv":
-        answer = Response(csv_of(shown, tuple(columns)), media_type="text/csv; charset=utf-8")
+        answer = Response(csv_of(visible, tuple(columns)), media_type="text/csv; charset=utf-8")
         if following is not None:
             link = str(ask.request.url.include_query_params(cursor=following))
             answer.headers["link"] = f'<{link}>; rel="next"'
         return answer
-    return JSONResponse({"items": shown, "next": following})
+    return JSONResponse({"items": visible, "next": following})
 
 
-async def _shown(ask: Ask, document: Any) -> Any:
+async def shown(ask: Ask, document: Any) -> Any:
     """Mask all numbers in *document*, unless an operator wants them clear."""
     if ask.query.numbers == "masked" or ask.principal is None:
         return masked(document)

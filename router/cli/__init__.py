@@ -12,6 +12,7 @@ from personas.errors import PersonaNotFound, PersonaRouterError, SettingsInvalid
 from router.cli import (
     config,
     demo,
+    dnc,
     doctor,
     explain,
     personas,
@@ -40,6 +41,7 @@ for module in (serve, demo, talk, explain, replay, trigger, doctor):
 app.add_typer(personas.app, name="personas")
 app.add_typer(personas.contract_app, name="contract")
 app.add_typer(config.app, name="config")
+app.add_typer(dnc.app, name="dnc")
 app.add_typer(users.users_app, name="users")
 app.add_typer(users.tokens_app, name="tokens")
 
