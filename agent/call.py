@@ -15,11 +15,11 @@ import aiohttp
 import structlog
 from livekit import api, rtc
 from livekit.agents import JobContext, utils
-from livekit.agents.utils.participant import wait_for_participant_attribute
 from opentelemetry.trace import get_tracer
 
-from agent import election, job, outbound, speech
-from agent.conversation import Conversation, filled, prepare
+from agent import caller, election, job, outbound, speech
+from agent.caller import HUNG_UP
+from agent.conversation import Conversation, prepare
 from agent.errors import CallerMissing, NotReached, RoomUnreachable, TransferFailed
 from agent.house import House
 from agent.minutes import opened
@@ -29,28 +29,22 @@ from agent.settings import AgentSettings
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
 from agent.transfers import transfer
+from agent.wording import filled
 from personas.changes import TOPIC, Assembly
 from personas.changes import read as read_change
 from personas.dispositions import Disposition, Outcome
 from personas.errors import BadMetadata
 from personas.options import TransferTarget
-from personas.phone import parse
 from personas.reports import Closed, Problem
 from personas.traces import context_of
 
 log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 10.0
-CALLER_TIMEOUT_S: Final = 60.0
-RUNG_TIMEOUT_S: Final = 5.0  # for a caller who was in the room before our router sent us
-ANSWER_TIMEOUT_S: Final = 10.0  # after that a caller who never becomes active is greeted anyway
-RINGS_S: Final = outbound.RINGING_S  # for a callee whom somebody else dialed to pick up
 DELETE_TIMEOUT_S: Final = 5.0
 REFERRED_TIMEOUT_S: Final = 5.0  # for a caller who was handed on to leave
-HUNG_UP: Final = "the caller hung up"
 CLOSED: Final = "the room closed"
 ATTRIBUTE_DIALED: Final = "sip.trunkPhoneNumber"
-ATTRIBUTE_OTHER_SIDE: Final = "sip.phoneNumber"
 
 
 class Call:
@@ -115,20 +109,25 @@ class Call:
             await self._join()
             if not await self._stand():
                 return
-            caller = await self._caller(brief)
-            if isinstance(caller, outbound.Dial):
-                await self._call_out(caller, brief, parts)
+            found = await caller.find(
+                ctx,
+                brief,
+                attempt=self._turn.attempt,
+                default_trunk=self._settings.sip_trunk_id,
+            )
+            if isinstance(found, outbound.Dial):
+                await self._call_out(found, brief, parts)
                 return
-            final = read(ctx.room.metadata, caller.metadata, caller.attributes)
+            final = read(ctx.room.metadata, found.metadata, found.attributes)
             if final != brief:
                 brief, parts = final, speech.choose(self._settings, final)
             log.info("direction.detected", direction=brief.direction)
-            await self._talk(caller, brief, parts)
+            await self._talk(found, brief, parts)
         except NotReached as exc:
             self._not_reached(exc.outcome)
         except CallerMissing as exc:
             log.info("call.not_held", reason=exc.reason)
-            if _rang(brief) and not ctx.room.remote_participants:
+            if caller.rang(brief) and not ctx.room.remote_participants:
                 self.end(exc.reason)  # else the room stays for up to five minutes
             else:
                 self._leave(exc.reason)
@@ -165,50 +164,12 @@ class Call:
             await self._remove(verdict.remove)
         return not self._reason
 
-    async def _caller(self, brief: job.Brief) -> rtc.RemoteParticipant | outbound.Dial:
-        """Find whom we talk to: the SIP participant if there is one, else the first to come.
-
-        Or whom to dial, when the job says so and nobody else has dialed.
-        """
-        if there := self._sip_participant():
-            return there
-        default_trunk = self._settings.sip_trunk_id
-        plan = outbound.plan(brief, attempt=self._turn.attempt, default_trunk=default_trunk)
-        if isinstance(plan, outbound.Refuse):
-            log.error("outbound.refused", because=plan.outcome.because, fix=plan.fix)
-            raise NotReached(plan.outcome)
-        if isinstance(plan, outbound.Dial) and not plan.grace_s:
-            return plan
-        if isinstance(plan, outbound.Dial):
-            return await self._who_comes(plan.grace_s) or plan
-        if isinstance(plan, outbound.Await):
-            if came := await self._who_comes(plan.timeout_s):
-                return came
-            raise NotReached(plan.outcome)
-        if came := await self._who_comes(RUNG_TIMEOUT_S if _rang(brief) else CALLER_TIMEOUT_S):
-            return came
-        raise CallerMissing("nobody came")
-
-    def _sip_participant(self) -> rtc.RemoteParticipant | None:
-        sip = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
-        there = self._ctx.room.remote_participants.values()
-        return next((one for one in there if one.kind == sip), None)
-
-    async def _who_comes(self, timeout_s: float) -> rtc.RemoteParticipant | None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._ctx.wait_for_participant()
-        except TimeoutError:
-            return None
-        except RuntimeError:
-            raise CallerMissing("the room closed") from None
-
     async def _call_out(self, order: outbound.Dial, brief: job.Brief, parts: speech.Speech) -> None:
         """Be ready to speak, dial, and greet when somebody has answered."""
         room = self._ctx.room
         log.info("direction.detected", direction=brief.direction)
-        other_side = _other_side(brief, {})
-        conversation = await self._begin(order.identity, brief, parts, other_side)
+        number = caller.other_side(brief, {})
+        conversation = await self._begin(order.identity, brief, parts, number)
         log.info("outbound.started")
         self.outcome = await outbound.dial(self._api(), room, order)
         if self._reason:
@@ -234,15 +195,16 @@ class Call:
         self.end(outcome.because)
 
     async def _talk(
-        self, caller: rtc.RemoteParticipant, brief: job.Brief, parts: speech.Speech
+        self, other: rtc.RemoteParticipant, brief: job.Brief, parts: speech.Speech
     ) -> None:
         room = self._ctx.room
-        room.on("participant_disconnected", partial(self._on_left, caller.identity))
-        if caller.identity not in room.remote_participants:
+        room.on("participant_disconnected", partial(self._on_left, other.identity))
+        if other.identity not in room.remote_participants:
             raise CallerMissing(HUNG_UP)
-        other_side = _other_side(brief, caller.attributes)
-        conversation = await self._begin(caller.identity, brief, parts, other_side)
-        await self._answered(caller, ANSWER_TIMEOUT_S if brief.direction == "inbound" else RINGS_S)
+        number = caller.other_side(brief, other.attributes)
+        conversation = await self._begin(other.identity, brief, parts, number)
+        if await caller.picked_up(room, other, brief):
+            self._stages.reach("active")
         await self._greet(conversation)
 
     async def _begin(
@@ -272,25 +234,6 @@ class Call:
             await conversation.greet(
                 self._prepared, through_model=self._settings.force_first_message
             )
-
-    async def _answered(self, caller: rtc.RemoteParticipant, timeout_s: float) -> None:
-        """Wait until the phone is picked up: what is said before may be lost."""
-        status = caller.attributes.get(outbound.ATTRIBUTE_CALL_STATUS)
-        if status is None or status == "active":
-            return
-        try:
-            async with asyncio.timeout(timeout_s):
-                await wait_for_participant_attribute(
-                    self._ctx.room,
-                    identity=caller.identity,
-                    attribute=outbound.ATTRIBUTE_CALL_STATUS,
-                    value="active",
-                )
-        except TimeoutError:
-            log.warning("call.not_active", waited_s=timeout_s)
-        except RuntimeError:
-            raise CallerMissing(HUNG_UP) from None
-        self._stages.reach("active")
 
     # ---- what happens in the room ----
 
@@ -334,8 +277,8 @@ class Call:
         brief = filled(brief)
         await conversation.change(brief, speech.choose(self._settings, brief))
 
-    def _on_left(self, caller: str, participant: rtc.RemoteParticipant) -> None:
-        if participant.identity == caller:
+    def _on_left(self, identity: str, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity == identity:
             self.end(self._left_because)
 
     # ---- the end ----
@@ -366,15 +309,15 @@ class Call:
                 log.error("room.not_deleted", error=type(exc).__name__)
         self._ctx.shutdown(reason)
 
-    async def refer(self, caller: str, target: TransferTarget) -> None:
-        """Hand *caller* (an identity) on by SIP REFER, and leave when they have gone.
+    async def refer(self, identity: str, target: TransferTarget) -> None:
+        """Hand the caller with this *identity* on by SIP REFER, and leave when they have gone.
 
         Raises:
             TransferFailed: in words for the model.
         """
         self._left_because = "the caller was put through"
         try:
-            await transfer(self._api(), self._ctx.room.name, caller, target)
+            await transfer(self._api(), self._ctx.room.name, identity, target)
         except TransferFailed:
             self._left_because = HUNG_UP
             raise
@@ -443,26 +386,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class _Ways:
-    """What the conversation with *caller* may do with its call."""
+    """What the conversation with one participant may do with its call."""
 
     call: Call
-    caller: str  # identity
+    identity: str
 
     def end(self, reason: str) -> None:
         self.call.end(reason)
 
     async def refer(self, target: TransferTarget) -> None:
-        await self.call.refer(self.caller, target)
-
-
-def _other_side(brief: job.Brief, attributes: Mapping[str, str]) -> str | None:
-    """Give the number of whom we talk to, E.164, if it is known."""
-    if brief.call is not None and brief.call.caller:
-        return brief.call.caller
-    number = parse(attributes.get(ATTRIBUTE_OTHER_SIDE) or brief.phone_number or "", None)
-    return number.e164 if number else None
-
-
-def _rang(brief: job.Brief) -> bool:
-    """Whether our router sent us to a caller who was ringing."""
-    return brief.call is not None and brief.direction == "inbound"
+        await self.call.refer(self.identity, target)

@@ -35,7 +35,7 @@ from agent import instructions, job, machines, speech, tools
 from agent.errors import TransferFailed
 from agent.facts import Facts
 from agent.limits import MAX_ASKS, Limits
-from agent.minutes import Minutes, answered
+from agent.minutes import Minutes, answered, note_applied
 from agent.opening import Opening
 from agent.phrases import phrases
 from agent.presence import ATTRIBUTE_NAME, Presence
@@ -43,9 +43,10 @@ from agent.report import Reporter
 from agent.speech import apology, failing
 from agent.speech.prepared import Prepared
 from agent.stages import Stages
+from agent.wording import goodbye
 from personas.contract import ATTRIBUTE_FIRST_WORD, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION
 from personas.options import TransferTarget
-from personas.reports import PersonaApplied, Problem, Turn
+from personas.reports import Problem, Turn
 
 log = structlog.get_logger(__name__)
 
@@ -232,7 +233,7 @@ class Conversation:
             return
         self._leaving = True
         self.detail = detail
-        await self._speak(" ".join(filter(None, (first, self._goodbye(spoken)))))
+        await self._speak(" ".join(filter(None, (first, goodbye(self._brief, spoken)))))
         self._ways.end(reason)
 
     async def transfer(self, target: TransferTarget) -> None:
@@ -301,12 +302,6 @@ class Conversation:
 
     # ---- words ----
 
-    def _goodbye(self, spoken: str) -> str:
-        closing = self._brief.closing_message
-        if closing is None:
-            return "" if spoken.strip() else phrases(self._brief.language).goodbye
-        return "" if _squeezed(closing) in _squeezed(spoken) else closing
-
     async def _speak(self, words: str) -> None:
         """Say *words* to their end, whatever the other side does."""
         if not words:
@@ -337,38 +332,8 @@ class Conversation:
         )
 
     def _apply(self, brief: job.Brief, parts: speech.Speech) -> None:
-        self._reporter.note(
-            PersonaApplied(
-                version=brief.version,
-                origin=brief.origin,
-                because=brief.because,
-                name=brief.persona_name,
-                language=parts.language.code,
-            )
-        )
-        others = (*parts.problems, *tools.offer_for(brief).problems)
-        problems = [
-            *(Problem(what=problem.what, code=problem.code) for problem in brief.problems),
-            *(Problem(what=problem) for problem in others),
-        ]
-        for problem in problems:
-            self._reporter.note(problem)
-        (log.error if problems else log.info)(
-            "persona.applied",
-            version=brief.version,
-            origin=brief.origin,
-            because=brief.because,
-            found=[f"{found.place}: {found.layout}" for found in brief.found],
-            keys={found.place: list(found.keys) for found in brief.found},
-            problems=[f"{problem.code}: {problem.what}" for problem in problems],
-            language=parts.language.code,
-            direction=brief.direction,
-            agent_name=brief.persona_name,
-            voice_source=brief.voice_source,
-            customer_known=brief.customer_known,
-            phone_known=brief.phone_known,
-            call_reason_known=brief.call_reason is not None,
-        )
+        others = (*parts.problems, *map(str, tools.offer_for(brief).problems))
+        note_applied(self._reporter, brief, language=parts.language.code, others=others)
         self._presence.show(
             {
                 ATTRIBUTE_NAME: brief.persona_name or "",
@@ -457,29 +422,7 @@ class Conversation:
         task.add_done_callback(self._tasks.discard)
 
 
-def filled(brief: job.Brief) -> job.Brief:
-    """Fill the placeholders of everything that is spoken word for word."""
-
-    def spoken(text: str | None) -> str | None:
-        return instructions.fill(text, known, language=brief.language) or None if text else None
-
-    known = brief.variables
-    if brief.persona_name:
-        known = {"resource name": brief.persona_name, **known}
-    resumed = brief.call is not None and brief.call.resume
-    greeting = instructions.cut_off(brief.language) if resumed else brief.welcome_message
-    return replace(
-        brief,
-        welcome_message=spoken(greeting),
-        closing_message=spoken(brief.closing_message),
-    )
-
-
 def prepare(brief: job.Brief, parts: speech.Speech) -> Prepared | None:
     """Begin to synthesise the greeting, if there is one."""
     text = brief.welcome_message
     return Prepared(text, parts.frames(text)) if text and parts.mouth else None
-
-
-def _squeezed(text: str) -> str:
-    return "".join(letter for letter in text.casefold() if letter.isalnum())

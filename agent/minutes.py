@@ -1,8 +1,9 @@
 """Writes down a conversation: what LiveKit's session says of itself, as events of the record."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
+import structlog
 from livekit import rtc
 from livekit.agents import (
     AgentSession,
@@ -14,7 +15,9 @@ from livekit.agents.metrics import AgentSessionUsage
 
 from agent import job
 from agent.report import Reporter
-from personas.reports import Latency, Opened, Turn, Usage
+from personas.reports import Latency, Opened, PersonaApplied, Problem, Turn, Usage
+
+log = structlog.get_logger(__name__)
 
 _STAGES: Final[Mapping[str, Literal["stt", "llm", "tts", "interruption", "end_of_turn"]]] = {
     "stt_usage": "stt",
@@ -139,3 +142,44 @@ def _ms(seconds: object) -> float | None:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         return None
     return round(max(0.0, float(seconds)) * 1000, 1)
+
+
+def note_applied(
+    reporter: Reporter, brief: job.Brief, *, language: str, others: Iterable[str]
+) -> None:
+    """Note who speaks from now on, and what is wrong: with the metadata, and the *others*.
+
+    The log has places, names of fields and whether a value is there; of the values, only the
+    agent's name.
+    """
+    reporter.note(
+        PersonaApplied(
+            version=brief.version,
+            origin=brief.origin,
+            because=brief.because,
+            name=brief.persona_name,
+            language=language,
+        )
+    )
+    problems = [
+        *(Problem(what=problem.what, code=problem.code) for problem in brief.problems),
+        *(Problem(what=problem) for problem in others),
+    ]
+    for problem in problems:
+        reporter.note(problem)
+    (log.error if problems else log.info)(
+        "persona.applied",
+        version=brief.version,
+        origin=brief.origin,
+        because=brief.because,
+        found=[f"{found.place}: {found.layout}" for found in brief.found],
+        keys={found.place: list(found.keys) for found in brief.found},
+        problems=[f"{problem.code}: {problem.what}" for problem in problems],
+        language=language,
+        direction=brief.direction,
+        agent_name=brief.persona_name,
+        voice_source=brief.voice_source,
+        customer_known=brief.customer_known,
+        phone_known=brief.phone_known,
+        call_reason_known=brief.call_reason is not None,
+    )

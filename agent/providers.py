@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
-Kind: TypeAlias = Literal["stt", "llm", "tts", "speech_to_speech"]
+from personas.providers import Kind
+
 #: Each inner tuple names settings of which one has to be there; all inner tuples are needed.
 Needs: TypeAlias = tuple[tuple[str, ...], ...]
 
@@ -65,21 +66,6 @@ PACKAGES: Final = MappingProxyType(
         "google": "livekit.plugins.google",
     }
 )
-_SPELLINGS: Final = MappingProxyType(
-    {
-        "azureopenai": "azure_openai",
-        "eleven": "elevenlabs",
-        "eleven_labs": "elevenlabs",
-        "gemini": "google",
-        "microsoft": "azure",
-    }
-)
-
-
-def provider_of(name: str) -> str:
-    """Give the one spelling of a provider's name; of one that we do not know, its own."""
-    folded = name.strip().lower().replace("-", "_").replace(" ", "_")
-    return _SPELLINGS.get(folded, folded)
 
 
 def missing(needs: Needs, is_set: Callable[[str], bool]) -> tuple[str, ...]:

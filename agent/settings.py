@@ -6,8 +6,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-from agent.providers import KINDS, NEEDS, PACKAGES, Kind, is_installed, missing, wanted
+from agent.providers import KINDS, NEEDS, PACKAGES, is_installed, missing, wanted
 from personas.logs import LogFormat, LogLevel
+from personas.providers import Kind
 from personas.settings import Environment
 
 SpeechSetting = Literal["auto", "offline", "providers"]

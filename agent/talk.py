@@ -14,13 +14,14 @@ from livekit.agents import AgentSession, utils
 from pydantic import BaseModel
 
 from agent import job, script, speech
-from agent.conversation import Conversation, filled
+from agent.conversation import Conversation
 from agent.errors import ScriptInvalid
 from agent.house import House
 from agent.presence import Presence
 from agent.report import NoReporter
 from agent.settings import AgentSettings
 from agent.stages import Stages
+from agent.wording import filled
 from personas.model import Persona
 from personas.options import TransferTarget
 from personas.reports import Event, ToolCall, Turn

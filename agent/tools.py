@@ -23,7 +23,15 @@ from agent.facts import DEFAULT_CATEGORY, Facts, KnownFact
 from agent.report import Reporter
 from personas.options import HttpTool, PersonaOptions, TransferTarget
 from personas.reports import Fact, ToolCall
-from personas.tools import CALENDAR_TOOLS, NO_TOOLS, RUN_BY_ROUTER, Offer, offer
+from personas.tools import (
+    CALENDAR_TOOLS,
+    DO_NOT_CALL_TOOL,
+    NO_TOOLS,
+    RUN_BY_ROUTER,
+    Offer,
+    Unmet,
+    offer,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -112,11 +120,14 @@ def offer_for(brief: job.Brief) -> Offer:
         return offered
     withdrawn = [name for name in offered.built_in if name in RUN_BY_ROUTER]
     withdrawn += [tool.name for tool in offered.http]
-    if not withdrawn:
-        return offered
     kept = tuple(name for name in offered.built_in if name not in RUN_BY_ROUTER)
-    problem = f"tools: no router runs {', '.join(withdrawn)} on this call; left out"
-    return Offer(kept, (), (*offered.problems, problem))
+    if brief.options.tools is None:  # then it comes with outbound calls, whoever sent them
+        withdrawn = [name for name in withdrawn if name != DO_NOT_CALL_TOOL]
+    if not withdrawn:
+        return Offer(kept, (), offered.problems)
+    what = f"no router runs {', '.join(withdrawn)} on this call; left out"
+    fix = "let persona-router dispatch the agent, with PUBLIC_URL set"
+    return Offer(kept, (), (*offered.problems, Unmet("tools", what, fix)))
 
 
 def tools_for(

@@ -19,12 +19,13 @@ from livekit.agents import AgentServer, JobContext, JobProcess, JobRequest
 from agent import job, speech
 from agent.call import Call
 from agent.house import House
-from agent.providers import KINDS, Kind, is_installed
+from agent.providers import KINDS, is_installed
 from agent.rehearsal import rehearse
 from agent.report import sender_for
 from agent.resend import Resender
 from agent.settings import AgentSettings
 from personas.contract import ATTRIBUTE_ATTEMPT, ATTRIBUTE_CALL
+from personas.providers import Kind
 from personas.sources.files import FilePersonaSource, shipped
 
 log = structlog.get_logger(__name__)

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -20,7 +20,9 @@ from personas.model import (
     placeholder_name,
     read_fields,
 )
-from personas.options import OPTION_SPELLINGS, read_options
+from personas.options import OPTION_SPELLINGS, PersonaOptions, Service, read_options
+from personas.providers import PROVIDERS, provider_of
+from personas.tools import offer
 
 PROMPT_WARNING_BYTES: Final = 20 * 1024
 PROMPT_ERROR_BYTES: Final = 300 * 1024
@@ -58,7 +60,10 @@ def lint(persona: Persona | Mapping[str, Any]) -> list[Finding]:
         for field, _, message in (problem.partition(":") for problem in problems)
     ]
     found += _keys(document)
-    found += _options(document)
+    options, unread = read_options(document)
+    found += _unread(unread)
+    found += _tools(options)
+    found += _providers(options)
     found += _whole(document)
     if isinstance(persona, Persona) and persona.reserved_removed:
         found.append(_RESERVED)
@@ -69,9 +74,26 @@ def lint(persona: Persona | Mapping[str, Any]) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
-def _options(document: Mapping[str, Any]) -> Iterator[Finding]:
-    for field, _, message in (problem.partition(":") for problem in read_options(document)[1]):
+def _unread(problems: Iterable[str]) -> Iterator[Finding]:
+    for field, _, message in (problem.partition(":") for problem in problems):
         yield Finding("error", field, message.strip(), "see `persona-router personas schema`")
+
+
+def _tools(options: PersonaOptions) -> Iterator[Finding]:
+    for unmet in offer(options, direction="outbound").problems:
+        yield Finding("error", unmet.field, unmet.what, unmet.fix)
+
+
+def _providers(options: PersonaOptions) -> Iterator[Finding]:
+    for kind, known in PROVIDERS.items():
+        service: Service | None = getattr(options, kind)
+        if service is not None and provider_of(service.provider) not in known:
+            yield _unknown_provider(kind, known)
+
+
+def _unknown_provider(field: str, known: tuple[str, ...]) -> Finding:
+    message = "no such provider is known; another one takes its place"
+    return Finding("error", field, message, f"name one of {', '.join(known)}")
 
 
 _RESERVED = Finding(
@@ -146,6 +168,10 @@ def _speech(known: PersonaDocument) -> Iterator[Finding]:
             "a voice's name alone does not say whose voice it is",
             "add `provider: azure` (or elevenlabs, …)",
         )
+    owner = known.voice.provider if known.voice else None
+    speaking = tuple(dict.fromkeys((*PROVIDERS["tts"], *PROVIDERS["speech_to_speech"])))
+    if owner and provider_of(owner) not in speaking:
+        yield _unknown_provider("voice.provider", speaking)
 
 
 def _placeholders(known: PersonaDocument) -> Iterator[Finding]:

@@ -1,5 +1,7 @@
 """Which tools a persona may use on a call. Pure; the agent offers by it, and the router refuses."""
 
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -14,12 +16,25 @@ RUN_BY_ROUTER: Final = frozenset({*CALENDAR_TOOLS, DO_NOT_CALL_TOOL})
 
 
 @dataclass(frozen=True, slots=True)
+class Unmet:
+    """A wish for a tool that is left out, and what its author can do about it."""
+
+    field: str
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        """Say it as logs and records have it."""
+        return f"{self.field}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """What may be used, in the order of the model's list, and what is wrong with the wishes."""
 
     built_in: tuple[str, ...] = ()
     http: tuple[HttpTool, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Unmet, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -41,11 +56,12 @@ def offer(options: PersonaOptions, *, direction: Literal["inbound", "outbound"])
     Without a list of names a persona has the usual four, those that it brings the means for
     (transfer targets, a calendar, HTTP tools), and on outbound calls ``do_not_call``.
     """
-    problems: list[str] = []
-    http = {}
+    problems: list[Unmet] = []
+    http: dict[str, HttpTool] = {}
     for tool in options.http_tools:
         if tool.name in BUILT_IN_TOOLS or tool.name in http:
-            problems.append(f"http_tools: the name {tool.name} is taken; that tool is left out")
+            what = f"the name {tool.name} is taken; that tool is left out"
+            problems.append(Unmet("http_tools", what, "give the tool a name of its own"))
         else:
             http[tool.name] = tool
     if options.tools is None:
@@ -63,11 +79,16 @@ def offer(options: PersonaOptions, *, direction: Literal["inbound", "outbound"])
     return Offer(built_in, allowed, tuple(problems))
 
 
-def _unusable(name: str, options: PersonaOptions, http: dict[str, HttpTool]) -> str:
+def _unusable(name: str, options: PersonaOptions, http: Mapping[str, HttpTool]) -> Unmet | None:
     if name == TRANSFER_TOOL and not options.transfer_targets:
-        return f"tools: {name} needs transfer_targets; it is left out"
+        fix = "add `transfer_targets`, each with name and number"
+        return Unmet("tools", f"{name} needs transfer_targets; it is left out", fix)
     if name in CALENDAR_TOOLS and options.calendar is None:
-        return f"tools: {name} needs a calendar; it is left out"
+        fix = "add `calendar`, such as {provider: builtin}"
+        return Unmet("tools", f"{name} needs a calendar; it is left out", fix)
     if name not in BUILT_IN_TOOLS and name not in http:
-        return f"tools: there is no {name}; it is left out"
-    return ""
+        near = difflib.get_close_matches(name, (*BUILT_IN_TOOLS, *http), 1)
+        known = f"there are {', '.join(BUILT_IN_TOOLS)}, and those in `http_tools`"
+        fix = f"did you mean `{near[0]}`?" if near else known
+        return Unmet("tools", f"there is no {name}; it is left out", fix)
+    return None

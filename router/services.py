@@ -35,6 +35,7 @@ from router.records.appointments import BuiltInCalendar
 from router.records.calls import Calls
 from router.records.campaigns import Campaigns
 from router.records.claims import Claims, SpareClaims
+from router.records.do_not_call import DoNotCall
 from router.records.journal import Journal
 from router.records.leads import Leads
 from router.records.leases import Lease
@@ -78,6 +79,7 @@ class Services:
     live: LiveCalls
     leads: Leads
     campaigns: Campaigns
+    do_not_call: DoNotCall
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -175,6 +177,7 @@ async def open_services(
                     report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
                     toolbox=toolbox_for(claims),
                     appointments=appointments,
+                    do_not_call=DoNotCall(store, clock=clock),
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,

@@ -27,7 +27,7 @@ from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.agents.voice.turn import TurnDetectionMode
 
 from agent.job import Brief
-from agent.providers import KINDS, Kind, is_installed
+from agent.providers import KINDS, is_installed
 from agent.settings import AgentSettings
 from agent.speech import adapters, chains
 from agent.speech.keys import trust
@@ -35,6 +35,7 @@ from agent.speech.languages import Language
 from agent.speech.offline import EspeakTTS, ToneTTS, find_espeak
 from agent.speech.plan import Choice, Plan, plan, spoken_language
 from agent.speech.scripted import ScriptedLLM
+from personas.providers import Kind
 
 TextTransform = (
     Literal["filter_markdown", "filter_emoji"] | Callable[[AsyncIterable[str]], AsyncIterable[str]]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from agent.job import Brief
-from agent.providers import NEEDS, Kind, provider_of
+from agent.providers import NEEDS
 from agent.speech.languages import DEFAULT_LANGUAGE, LANGUAGES, Language, language_of
 from agent.speech.voices import VOICES, is_voice
 from personas.options import Service
+from personas.providers import Kind, provider_of
 
 HOUSE_VOICE: Final = "the house voice"
 HOUSE_CHOICE: Final = "the house's choice"

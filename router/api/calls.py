@@ -15,14 +15,8 @@ from router.access import permit
 from router.api.endpoints import Ask
 from router.api.tables import csv_of
 from router.errors import BadCursor, RequestRefused
-from router.records.archive import (
-    MAX_PAGE,
-    CallFilter,
-    CallRecord,
-    FactFilter,
-    FactRecord,
-    Page,
-)
+from router.records.archive import CallFilter, CallRecord, FactFilter, FactRecord
+from router.records.pages import MAX_PAGE, Page
 
 RECENT: Final = 10
 _CSV_COLUMNS: Final = tuple(CallRecord.__slots__)
@@ -157,14 +151,14 @@ class Summary(BaseModel):
 async def list_calls(ask: Ask) -> Response:
     """List calls."""
     page = await _calls(ask)
-    return await _listed(ask, [asdict(row) for row in page.rows], page.next, _CSV_COLUMNS)
+    return await listed(ask, [asdict(row) for row in page.rows], page.next, _CSV_COLUMNS)
 
 
 async def list_sessions(ask: Ask) -> Response:
     """List calls as older clients know them."""
     page = await _calls(ask)
     rows = [_session(row) for row in page.rows]
-    return await _listed(ask, rows, page.next, tuple(SessionShown.model_fields))
+    return await listed(ask, rows, page.next, tuple(SessionShown.model_fields))
 
 
 async def list_facts(ask: Ask) -> Response:
@@ -181,9 +175,9 @@ async def list_facts(ask: Ask) -> Response:
     try:
         page = await ask.services.calls.facts(which, asked.cursor, asked.limit)
     except BadCursor:
-        raise _bad_cursor() from None
+        raise bad_cursor() from None
     rows = [_fact(row) for row in page.rows]
-    return await _listed(ask, rows, page.next, tuple(FactShown.model_fields))
+    return await listed(ask, rows, page.next, tuple(FactShown.model_fields))
 
 
 async def show_call(ask: Ask) -> Response:
@@ -238,17 +232,19 @@ async def _calls(ask: Ask) -> Page[CallRecord]:
     try:
         return await ask.services.calls.page(which, asked.cursor, asked.limit)
     except BadCursor:
-        raise _bad_cursor() from None
+        raise bad_cursor() from None
 
 
-def _bad_cursor() -> RequestRefused:
+def bad_cursor() -> RequestRefused:
+    """Say that a cursor is none of this list's."""
     fix = "send `next` of the page before, or no cursor"
     return RequestRefused("bad_cursor", status=422, fix=fix)
 
 
-async def _listed(
+async def listed(
     ask: Ask, rows: Sequence[Mapping[str, Any]], following: str | None, columns: Iterable[str]
 ) -> Response:
+    """Answer a page as JSON or CSV, as the question has it."""
     visible = await shown(ask, rows)
     if ask.query.format == "csv":
         answer = Response(csv_of(visible, tuple(columns)), media_type="text/csv; charset=utf-8")

@@ -84,6 +84,7 @@ class Endpoint:
     status: int = 200
     csv: bool = False  # `?format=csv` answers the same rows
     per_minute: int | None = None  # of one sender
+    takes: str | None = None  # the media type of a body that the handler reads itself
 
     def route(self, prefix: str = "") -> Route:
         """Return the route, for which everything is checked before the handler runs."""

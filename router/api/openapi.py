@@ -84,6 +84,9 @@ def _operation(row: Endpoint) -> dict[str, Any]:
         "responses": _responses(row),
         "security": [] if row.needs == "nothing" else [{"token": []}, {"session": []}],
     }
+    if row.takes is not None:
+        text = {row.takes: {"schema": {"type": "string"}}}
+        operation["requestBody"] = {"required": True, "content": text}
     if row.body is not None:
         schema = {"schema": _reference(row.body)}
         content = {"application/json": schema}
@@ -142,6 +145,8 @@ def _responses(row: Endpoint) -> Mapping[str, Any]:
         statuses += [400, 409, 413, 415]
     if "{" in row.path:
         statuses += [404]
+    if row.takes is not None:
+        statuses += [400, 413, 415]
     errors = {
         str(status): {"description": _WHY[status], "content": problem}
         for status in sorted({401, *statuses})

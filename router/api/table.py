@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from router.api import accounts, calls, campaigns, leads
+from router.api import accounts, calls, campaigns, do_not_call, leads
 from router.api.calendars import calendar
 from router.api.endpoints import Endpoint
 from router.api.live import Applied, NewPersona, change_persona
@@ -166,6 +166,44 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=calendar,
         needs="viewer",
         summary="The appointments of a built-in calendar, as iCalendar",
+    ),
+    Endpoint(
+        method="GET",
+        path="/dnc",
+        handler=do_not_call.list_entries,
+        needs="operator",
+        summary="Who is not called",
+        query=do_not_call.WhichEntries,
+        answer=do_not_call.EntriesShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/dnc",
+        handler=do_not_call.add_entry,
+        needs="operator",
+        summary="Have a number not be called",
+        body=do_not_call.NewEntry,
+        answer=do_not_call.Added,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/dnc",
+        handler=do_not_call.remove_entry,
+        needs="operator",
+        summary="Have a number be called again",
+        query=do_not_call.WhichEntry,
+        status=204,
+    ),
+    Endpoint(
+        method="POST",
+        path="/dnc/import",
+        handler=do_not_call.import_entries,
+        needs="operator",
+        summary="Have the numbers of a CSV file not be called",
+        query=do_not_call.ForWhom,
+        answer=do_not_call.Imported,
+        takes="text/csv",
     ),
     Endpoint(
         method="POST",

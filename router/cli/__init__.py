@@ -13,6 +13,7 @@ from router.cli import (
     campaign,
     config,
     demo,
+    dnc,
     doctor,
     explain,
     leads,
@@ -44,6 +45,7 @@ app.add_typer(personas.contract_app, name="contract")
 app.add_typer(config.app, name="config")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(leads.app, name="leads")
+app.add_typer(dnc.app, name="dnc")
 app.add_typer(users.users_app, name="users")
 app.add_typer(users.tokens_app, name="tokens")
 

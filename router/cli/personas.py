@@ -131,6 +131,9 @@ def purge(
     to: Annotated[
         str, typer.Option(help="A router's address; default: REDIS_URL, else from settings.")
     ] = "",
+    live: Annotated[
+        bool, typer.Option("--live", help="Change calls that go on too; asks one router.")
+    ] = False,
     dev: Annotated[bool, typer.Option("--dev", help="Accept short secrets.")] = False,
 ) -> None:
     """Have every router forget its copies: the next call asks the persona API again."""
@@ -142,13 +145,14 @@ def purge(
     if bool(number) == every:
         raise typer.BadParameter("name a number, or say --all")
     settings = RouterSettings.load(router_dev=dev or None)
-    if not to and settings.redis_url.get_secret_value():
+    if not to and not live and settings.redis_url.get_secret_value():
         _purge_by_redis(settings, number)
         print("purged: every router has heard of it, or will when it reaches Redis again")
         return
     to = to or f"http://{settings.host}:{settings.port}"
     token = operator_token(settings.livekit_api_secret.get_secret_value(), time.time())
-    print(_purge_by_http(to, {"all": True} if every else {"number": number}, token))
+    whose: dict[str, Any] = {"all": True} if every else {"number": number}
+    print(_purge_by_http(to, whose | ({"live": True} if live else {}), token))
 
 
 def _purge_by_redis(settings: Any, number: str) -> None:
@@ -189,8 +193,15 @@ def _purge_by_http(to: str, wanted: dict[str, Any], token: str) -> str:
     if answer.is_error:
         raise CheckFailed(f"the router refused: {said.get('code')}; {said.get('fix', '')}")
     if said["others"] == "later":
-        return "purged there; the other routers will hear of it when Redis is back"
-    return "purged" if said["others"] == "none" else "purged, on every router"
+        purged = "purged there; the other routers will hear of it when Redis is back"
+    else:
+        purged = "purged" if said["others"] == "none" else "purged, on every router"
+    if (live := said.get("live")) is None:
+        return purged
+    return (
+        f"{purged}; calls that go on: {live['changed']} changed, {live['same']} had it already, "
+        f"{live['not_reached']} not reached"
+    )
 
 
 @app.command()

@@ -4,21 +4,15 @@ Lists run newest first. A cursor is what the last row of a page was; pages stay 
 come in.
 """
 
-import base64
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
 from personas.reports import AnyCallEvent, TurnEvent, read_event
 from router.db import Store
-from router.errors import BadCursor
 from router.records.call_tables import TENANT, calls, events, facts
-
-T = TypeVar("T")
-MAX_PAGE = 500
+from router.records.pages import MAX_PAGE, Page, page_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +106,6 @@ class Totals:
     facts_by_category: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some of a list."""
-
-    rows: tuple[T, ...]
-    next: str | None  # cursor of the next page; None: there is none
-
-
 _FACT = [facts.c[name] for name in FactRecord.__slots__]
 _FACT_ORDER = (facts.c.at, facts.c.call_id, facts.c.attempt, facts.c.seq)
 _CALL_ORDER = (calls.c.started_at, calls.c.call_id)
@@ -158,8 +144,8 @@ class Archive:
             ended = calls.c.ended_at
             select = select.where(ended.is_(None) if which.is_open else ended.is_not(None))
         select = _within(select, calls.c.started_at, which.since, which.until)
-        found, following = await self._page(select, _CALL_ORDER, cursor, limit)
-        return Page(tuple(CallRecord(**row) for row in found), following)
+        found = await page_of(self._store, select, _CALL_ORDER, cursor, limit)
+        return Page(tuple(CallRecord(**row) for row in found.rows), found.next)
 
     async def facts(
         self, which: FactFilter, cursor: str | None = None, limit: int = 50
@@ -172,8 +158,8 @@ class Archive:
             if (value := getattr(which, name)) is not None:
                 select = select.where(facts.c[name] == value)
         select = _within(select, facts.c.at, which.since, which.until)
-        found, following = await self._page(select, _FACT_ORDER, cursor, limit)
-        return Page(tuple(FactRecord(**row) for row in found), following)
+        found = await page_of(self._store, select, _FACT_ORDER, cursor, limit)
+        return Page(tuple(FactRecord(**row) for row in found.rows), found.next)
 
     async def facts_so_far(self, call_id: str) -> tuple[FactRecord, ...]:
         """Return what was told in a call, in order."""
@@ -201,8 +187,8 @@ class Archive:
             select = select.where(facts.c.category == category)
         if besides is not None:
             select = select.where(facts.c.call_id != besides)
-        found, _ = await self._page(select, _FACT_ORDER, None, limit)
-        return tuple(FactRecord(**row) for row in found)
+        found = await page_of(self._store, select, _FACT_ORDER, None, limit)
+        return tuple(FactRecord(**row) for row in found.rows)
 
     async def totals(self, tenant: str = TENANT) -> Totals:
         """Count what a tenant has."""
@@ -241,23 +227,6 @@ class Archive:
         told = await self.timeline(call_id)
         return tuple(event for event in told if isinstance(event, TurnEvent))
 
-    async def _page(
-        self,
-        select: sa.Select[Any],
-        order: Sequence[sa.Column[Any]],
-        cursor: str | None,
-        limit: int,
-    ) -> tuple[list[sa.RowMapping], str | None]:
-        limit = max(1, min(limit, MAX_PAGE))
-        if cursor is not None:
-            select = select.where(sa.tuple_(*order) < sa.tuple_(*_read_cursor(cursor, order)))
-        newest = select.order_by(*(column.desc() for column in order)).limit(limit + 1)
-        found = await self._store.read(lambda c: c.execute(newest).mappings().all())
-        rows = list(found[:limit])
-        if len(found) <= limit:
-            return rows, None
-        return rows, _cursor([rows[-1][column.name] for column in order])
-
 
 def _within(
     select: sa.Select[Any], at: sa.Column[float], since: float | None, until: float | None
@@ -267,21 +236,3 @@ def _within(
     if until is not None:
         select = select.where(at < until)
     return select
-
-
-def _cursor(values: Sequence[Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, order: Sequence[sa.Column[Any]]) -> list[Any]:
-    """Read a cursor; raises BadCursor."""
-    try:
-        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, RecursionError):
-        raise BadCursor("bad_cursor") from None
-    if not isinstance(values, list) or len(values) != len(order):
-        raise BadCursor("bad_cursor")
-    for value, column in zip(values, order, strict=True):
-        if not isinstance(value, column.type.python_type) or isinstance(value, bool):
-            raise BadCursor("bad_cursor")
-    return values

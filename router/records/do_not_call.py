@@ -3,17 +3,21 @@
 Whoever dials asks ``holds`` before each dial.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import partial
+from itertools import islice
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from router.db import Store, metadata
 from router.records.call_tables import TENANT
+from router.records.pages import Page, page_of
 
 EVERYWHERE: Final = "everywhere"
+AT_ONCE: Final = 1_000  # rows in one transaction
 Source = Literal["call", "api", "csv", "cli"]
 
 do_not_call = sa.Table(
@@ -27,6 +31,8 @@ do_not_call = sa.Table(
     sa.Column("call_id", sa.String(40)),
     sa.Column("reason", sa.Text, nullable=False),
 )
+_ENTRY: Final = tuple(column for column in do_not_call.c if column.name != "tenant")
+_ORDER: Final = (do_not_call.c.since, do_not_call.c.number, do_not_call.c.scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Entry:
     scope: str
     since: float  # Unix seconds
     source: str
+    call_id: str | None
+    reason: str
 
 
 def campaign_scope(campaign_id: str) -> str:
@@ -61,33 +69,104 @@ class DoNotCall:
         scope: str = EVERYWHERE,
         call_id: str | None = None,
         reason: str = "",
-    ) -> None:
-        """Put a number (E.164) on the list; the first wish stands. Raises StoreUnavailable."""
-        row = {
-            "tenant": TENANT,
+        tenant: str = TENANT,
+    ) -> bool:
+        """Put a number (E.164) on the list, unless it is there: the first wish stands.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        row = self._row(number, source=source, scope=scope, tenant=tenant)
+        row |= {"call_id": call_id, "reason": reason[:1000]}
+        return bool(await self._store.write(lambda connection: self._add(connection, [row])))
+
+    async def add_all(
+        self,
+        numbers: Sequence[str],
+        *,
+        source: Source,
+        scope: str = EVERYWHERE,
+        tenant: str = TENANT,
+    ) -> int:
+        """Put many on the list, a thousand at a time; return how many were not there yet.
+
+        Raises:
+            StoreUnavailable: the database did not answer; those before are on the list.
+        """
+        added = 0
+        waiting = iter(numbers)
+        while some := tuple(islice(waiting, AT_ONCE)):
+            rows = [self._row(one, source=source, scope=scope, tenant=tenant) for one in some]
+            added += await self._store.write(partial(self._add, rows=rows))
+        return added
+
+    async def remove(self, number: str, *, scope: str = EVERYWHERE, tenant: str = TENANT) -> bool:
+        """Take a number off the list; False: it was not there. Raises StoreUnavailable."""
+        listed = do_not_call.c
+        delete = sa.delete(do_not_call).where(
+            listed.tenant == tenant, listed.number == number, listed.scope == scope
+        )
+        return bool(await self._store.write(lambda c: c.execute(delete).rowcount))
+
+    async def page(
+        self,
+        tenant: str = TENANT,
+        *,
+        number: str | None = None,
+        scope: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[Entry]:
+        """Return entries, the latest first; raises BadCursor and StoreUnavailable."""
+        select = sa.select(*_ENTRY).where(do_not_call.c.tenant == tenant)
+        if number is not None:
+            select = select.where(do_not_call.c.number == number)
+        if scope is not None:
+            select = select.where(do_not_call.c.scope == scope)
+        found = await page_of(self._store, select, _ORDER, cursor, limit)
+        return Page(tuple(Entry(**row) for row in found.rows), found.next)
+
+    async def holds(
+        self, number: str, *, campaign_id: str | None = None, tenant: str = TENANT
+    ) -> Entry | None:
+        """Return the wish that forbids to call *number*, if any; raises StoreUnavailable."""
+        scopes = [EVERYWHERE, *([campaign_scope(campaign_id)] if campaign_id else [])]
+        listed = do_not_call.c
+        select = sa.select(*_ENTRY).where(
+            listed.tenant == tenant, listed.number == number, listed.scope.in_(scopes)
+        )
+        found = await self._store.read(lambda c: c.execute(select).mappings().first())
+        return Entry(**found) if found else None
+
+    def _row(self, number: str, *, source: Source, scope: str, tenant: str) -> dict[str, Any]:
+        return {
+            "tenant": tenant,
             "number": number,
             "scope": scope,
             "since": self._clock(),
             "source": source,
-            "call_id": call_id,
-            "reason": reason[:1000],
+            "call_id": None,
+            "reason": "",
         }
-        await self._store.write(lambda connection: connection.execute(self._insert, row))
 
-    async def holds(self, number: str, *, campaign_id: str | None = None) -> Entry | None:
-        """Return the wish that forbids to call *number*, if any; raises StoreUnavailable."""
-        scopes = [EVERYWHERE, *([campaign_scope(campaign_id)] if campaign_id else [])]
+    def _add(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:
+        """Insert *rows*, which are of one tenant and scope; return how many are new."""
         listed = do_not_call.c
-        select = sa.select(listed.number, listed.scope, listed.since, listed.source).where(
-            listed.tenant == TENANT, listed.number == number, listed.scope.in_(scopes)
+        known = sa.select(sa.func.count()).where(
+            listed.tenant == rows[0]["tenant"],
+            listed.scope == rows[0]["scope"],
+            listed.number.in_([row["number"] for row in rows]),
         )
-        found = await self._store.read(lambda connection: connection.execute(select).first())
-        return Entry(*found) if found else None
+        before = connection.execute(known).scalar_one()
+        connection.execute(self._insert, rows)
+        return len(rows) - int(before)
 
-    async def numbers(self, *, campaign_id: str | None = None) -> frozenset[str]:
+    async def numbers(
+        self, *, campaign_id: str | None = None, tenant: str = TENANT
+    ) -> frozenset[str]:
         """Return every number (E.164) that must not be called; raises StoreUnavailable."""
         scopes = [EVERYWHERE, *([campaign_scope(campaign_id)] if campaign_id else [])]
         listed = do_not_call.c
-        select = sa.select(listed.number).where(listed.tenant == TENANT, listed.scope.in_(scopes))
+        select = sa.select(listed.number).where(listed.tenant == tenant, listed.scope.in_(scopes))
         rows = await self._store.read(lambda connection: connection.scalars(select).all())
         return frozenset(rows)

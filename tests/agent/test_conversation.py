@@ -192,3 +192,22 @@ async def test_only_outbound_calls_of_personas_that_ask_for_it_listen_for_machin
         assert not await inbound.conversation.meets_machine("caller")
 
     assert not [event for event in unasked.reporter.events if isinstance(event, Problem)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "through_model", "said"),
+    [
+        ({"welcome_message": "Ahoy!"}, True, ["Ahoy!"]),
+        ({"welcome_message": "Ahoy!"}, False, ["Ahoy!"]),
+        ({}, True, ["Hello, this is Mira."]),
+        ({}, False, []),
+    ],
+)
+async def test_who_has_no_welcome_message_greets_through_the_model_where_it_is_forced_to(
+    *, fields: dict[str, Any], through_model: bool, said: list[str]
+) -> None:
+    async with talk(**fields) as at, asyncio.timeout(20):
+        await at.conversation.greet(None, through_model=through_model)
+        await at.conversation._session.wait_for_idle()
+
+        assert at.said == said

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import instructions, outbound
-from agent.conversation import filled
 from agent.job import Brief, Found, Turn, detected, persona_id_of, read, turn_of
 from agent.tools import offer_for
+from agent.wording import filled
 from personas.contract import CallConfig, Origin, encode
 from personas.errors import PersonaInvalid
 from personas.model import Persona

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from agent.job import Brief
-from agent.providers import NEEDS, Kind, provider_of
+from agent.providers import NEEDS
 from agent.speech.plan import Choice, plan
 from agent.speech.voices import is_voice
 from personas.model import Voice
 from personas.options import read_options
+from personas.providers import Kind, provider_of
 
 
 class Keys:

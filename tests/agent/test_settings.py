@@ -6,6 +6,7 @@ import agent
 from agent.providers import KINDS, NEEDS, PACKAGES, is_installed
 from agent.settings import AgentSettings
 from personas.errors import SettingsInvalid
+from personas.providers import PROVIDERS
 
 KEYS = {
     "DEEPGRAM_API_KEY": "d",
@@ -81,6 +82,10 @@ def test_a_provider_without_its_plugin_cannot_be_used() -> None:
     assert not is_installed("livekit.plugins.no_such_plugin")
     assert not is_installed("no_such_package.at_all")
     assert all(is_installed(package) for package in PACKAGES.values())
+
+
+def test_the_agent_has_the_providers_that_a_persona_may_name() -> None:
+    assert {kind: tuple(rows) for kind, rows in NEEDS.items()} == PROVIDERS
 
 
 def test_each_provider_of_the_table_has_its_plugin_and_its_settings() -> None:

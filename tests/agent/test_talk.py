@@ -13,11 +13,12 @@ from livekit.agents.voice.run_result import RunResult
 
 from agent import job, speech
 from agent.__main__ import NO_LIVEKIT
-from agent.conversation import Conversation, filled
+from agent.conversation import Conversation
 from agent.presence import Presence
 from agent.settings import AgentSettings
 from agent.stages import Stages
 from agent.talk import Rehearsal, TalkReporter, TalkWays, talk
+from agent.wording import filled
 from personas.sources.files import shipped
 from tests.samples.golden import payload
 

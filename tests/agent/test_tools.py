@@ -277,7 +277,17 @@ def test_without_a_router_to_ask_its_tools_are_left_out_and_named() -> None:
         "end_call",
     )
     (problem,) = offered.problems
-    assert "no router runs check_calendar, book_appointment, order_status" in problem
+    assert "no router runs check_calendar, book_appointment, order_status" in str(problem)
+
+
+def test_what_comes_with_outbound_calls_by_itself_may_be_missing_without_a_word() -> None:
+    usual = brief(reports=False, direction="outbound")
+    asked = brief(reports=False, direction="outbound", tools=["do_not_call"])
+
+    assert offer_for(usual).problems == ()
+    assert "do_not_call" not in offer_for(usual).names
+    (problem,) = offer_for(asked).problems
+    assert str(problem) == "tools: no router runs do_not_call on this call; left out"
 
 
 def test_campaign_calls_have_no_tools() -> None:

@@ -11,6 +11,7 @@ from router.demo.persona_api import PersonaApi
 from router.demo.phone import Phone
 from router.demo.services import AgentProcess, RouterProcess
 from router.demo.settings import DemoSettings
+from tests.e2e.sip_edge import FakeSipEdge, open_sip_edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Bed:
     persona_api: PersonaApi
     router: RouterProcess
     agent: AgentProcess
+    edge: FakeSipEdge | None = None  # between LiveKit and the agent
 
     def phone(self, dialed: str = "", **options: Any) -> Phone:
         """Return a phone that calls *dialed*; use it with ``async with``."""
@@ -37,8 +39,12 @@ async def open_bed(
     router_settings: Mapping[str, str] | None = None,
     agent_settings: Mapping[str, str] | None = None,
     include_events: tuple[str, ...] | None = WEBHOOK_EVENTS,
+    sip_edge: bool = False,
 ) -> AsyncIterator[Bed]:
-    """Start a bed; logs and state are in *folder*, settings are environment variables."""
+    """Start a bed; logs and state are in *folder*, settings are environment variables.
+
+    With *sip_edge* the agent reaches LiveKit through a stand-in that takes its transfers.
+    """
     environ = DemoSettings.load().environ
     async with AsyncExitStack() as stack:
         persona_api = stack.enter_context(PersonaApi(personas))
@@ -59,12 +65,14 @@ async def open_bed(
         )
         router.connect(livekit)
         await stack.enter_async_context(router)
+        edge = stack.enter_context(open_sip_edge(livekit.url)) if sip_edge else None
+        address = {"LIVEKIT_URL": edge.url} if edge else {}
         agent = await stack.enter_async_context(
             AgentProcess(
                 folder / "agent",
                 livekit,
                 environ=environ,
-                settings={"AGENT_IDLE_PROCESSES": "2", **(agent_settings or {})},
+                settings={"AGENT_IDLE_PROCESSES": "2", **address, **(agent_settings or {})},
             )
         )
-        yield Bed(livekit, persona_api, router, agent)
+        yield Bed(livekit, persona_api, router, agent, edge)

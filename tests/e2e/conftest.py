@@ -106,6 +106,7 @@ async def shared_bed(
         personas=getattr(module, "PERSONAS", None),
         router_settings=getattr(module, "ROUTER_SETTINGS", None),
         agent_settings=getattr(module, "AGENT_SETTINGS", None),
+        sip_edge=getattr(module, "SIP_EDGE", False),
     ) as running:
         yield running
 
@@ -114,8 +115,9 @@ async def shared_bed(
 def bed(shared_bed: Bed) -> Iterator[Bed]:
     """Everything running, with the module's ``PERSONAS`` behind the persona API.
 
-    The module's ``ROUTER_SETTINGS`` and ``AGENT_SETTINGS`` are environment variables. The
-    processes are shared by its tests; the persona API's faults and counters are new for each.
+    The module's ``ROUTER_SETTINGS`` and ``AGENT_SETTINGS`` are environment variables; with
+    ``SIP_EDGE`` the agent's transfers are taken. The processes are shared by the module's tests;
+    the persona API's faults and counters are new for each.
     """
     yield shared_bed
     shared_bed.persona_api.faults = Faults()

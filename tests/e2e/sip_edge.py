@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from livekit.protocol.sip import (
+    STS_TRANSFER_FAILED,
     STS_TRANSFER_SUCCESSFUL,
     TransferSIPParticipantRequest,
     TransferSIPParticipantResponse,
@@ -23,6 +24,7 @@ class FakeSipEdge:
 
     behind: str  # ws://127.0.0.1:port
     url: str = ""
+    succeeds: bool = True
     transfers: list[TransferSIPParticipantRequest] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,7 +58,8 @@ class FakeSipEdge:
         ]
         body += await reader.readexactly(length - len(body))
         self.transfers.append(TransferSIPParticipantRequest.FromString(body))
-        answer = TransferSIPParticipantResponse(status=STS_TRANSFER_SUCCESSFUL).SerializeToString()
+        status = STS_TRANSFER_SUCCESSFUL if self.succeeds else STS_TRANSFER_FAILED
+        answer = TransferSIPParticipantResponse(status=status).SerializeToString()
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/protobuf\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer)

@@ -14,12 +14,15 @@ from agent.speech.apology import WORDS
 from agent.speech.offline import after_header
 from router.demo.sound import HEARD_HZ, SPOKEN_HZ
 from tests.e2e.bed import Bed, open_bed
+from tests.e2e.evidence import open_evidence, until
+from tests.e2e.test_records import record_of
 from tests.providers.conftest import Services
 from tests.providers.service import Fault, pitch_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DIALED = "+13125550171"
+DESK = "+13125550109"
 VOICE = "en-GB-SoniaNeural"
 WELCOME = "Harbour hotel & spa, Mira speaking."
 PERSONA = {
@@ -29,7 +32,7 @@ PERSONA = {
     "language": "en",
     "voice": {"provider": "azure", "id": VOICE},
     "llm": "openai/gpt-front-desk",
-    "transfer_targets": [{"name": "front desk", "number": "+13125550109"}],
+    "transfer_targets": [{"name": "front desk", "number": DESK}],
 }
 DIALED_BOTH = "+13125550172"
 PERSONA_BOTH = {
@@ -61,12 +64,16 @@ async def bed(logs: Path, livekit_program: Path, services: Services) -> AsyncIte
             DIALED_BOTH.removeprefix("+"): PERSONA_BOTH,
         },
         agent_settings=services.environment(SPEECH_TIMEOUT_S="3", AGENT_IDLE_PROCESSES="1"),
+        sip_edge=True,
     ) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def _well(services: Services) -> None:
+def _well(bed: Bed, services: Services) -> None:
+    assert bed.edge is not None
+    bed.edge.succeeds = True
+    bed.edge.transfers.clear()
     for service in services.all():
         service.fault = None
         service.requests.clear()
@@ -132,11 +139,38 @@ async def test_another_voice_greets_when_the_personas_own_is_refused(
     assert services.elevenlabs.requests[0].body["text"] == WELCOME
 
 
-async def test_when_no_voice_is_left_the_caller_hears_an_apology_and_the_call_ends(
-    bed: Bed, services: Services
-) -> None:
+def silence(services: Services) -> None:
     for provider in ("azure", "elevenlabs", "deepgram", "azure_openai", "openai"):
         services.of(provider).fault = Fault.UNAUTHORIZED
+
+
+async def test_when_no_voice_is_left_the_caller_hears_an_apology_and_is_put_through(
+    bed: Bed, services: Services
+) -> None:
+    edge = bed.edge
+    assert edge is not None
+    silence(services)
+
+    async with open_evidence(bed) as evidence, bed.phone(DIALED) as caller:
+        [asked] = await until(lambda: edge.transfers, timeout_s=ANSWER_S, what="transfer")
+        sound = loud_part(caller.recording.pcm)
+        await caller.hang_up()  # as the gateway does when the other end has taken the call
+        [dispatched] = evidence.router_events("call.dispatched")
+        shown = await record_of(evidence, dispatched["call_id"])
+
+    assert (asked.transfer_to, asked.participant_identity) == (f"tel:{DESK}", caller.identity)
+    assert len(sound) / 2 / HEARD_HZ > 2.0
+    said = [turn["text"] for turn in shown["transcript"] if turn["by"] == "agent"]
+    assert said == [f"{WORDS['en'].sorry} {WORDS['en'].transfer}"]
+    assert shown["call"]["disposition"] == "transferred"
+
+
+async def test_when_nobody_can_be_reached_either_the_call_ends_with_a_goodbye(
+    bed: Bed, services: Services
+) -> None:
+    assert bed.edge is not None
+    silence(services)
+    bed.edge.succeeds = False
 
     async with bed.phone(DIALED) as caller:
         await caller.wait_for_answer(timeout_s=ANSWER_S)
@@ -146,8 +180,7 @@ async def test_when_no_voice_is_left_the_caller_hears_an_apology_and_the_call_en
     assert len(sound) / 2 / HEARD_HZ > 3.0
     said = " ".join(one.text for one in caller.utterances)
     assert f"{WORDS['en'].sorry} {WORDS['en'].transfer}" in said
-    # no gateway is there to put anybody through; the text of the last words may come too late
-    assert said.count(WORDS["en"].sorry) == 2
+    assert said.count(WORDS["en"].sorry) == 2  # the text of the last words may come too late
 
 
 async def test_a_model_that_hears_and_speaks_by_itself_greets_and_answers(

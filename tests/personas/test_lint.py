@@ -42,12 +42,39 @@ def test_a_good_persona_has_no_findings() -> None:
         pytest.param({"language": False}, ("error", "language"), id="yaml's no"),
         pytest.param({"personality": ""}, ("error", "personality"), id="empty"),
         pytest.param({"since": {1, 2}}, ("error", "document"), id="no JSON value"),
+        pytest.param({"tools": ["fly"]}, ("error", "tools"), id="no such tool"),
+        pytest.param({"tools": ["transfer_call"]}, ("error", "tools"), id="means missing"),
+        pytest.param({"stt": "whisperer"}, ("error", "stt"), id="unknown ears"),
+        pytest.param({"llm": {"provider": "deepgram"}}, ("error", "llm"), id="not of that kind"),
+        pytest.param(
+            {"voice": {"provider": "acme", "id": "x"}}, ("error", "voice.provider"), id="owner"
+        ),
     ],
 )
 def test_what_an_author_should_know_is_found(
     change: dict[str, Any], expected: tuple[str, str]
 ) -> None:
     assert expected in levels(GOOD | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "fix"),
+    [
+        ({"tools": ["end_calls"]}, "did you mean `end_call`?"),
+        ({"tools": ["book_appointment"]}, "add `calendar`, such as {provider: builtin}"),
+        ({"speech_to_speech": "openal"}, "name one of openai, google"),
+    ],
+)
+def test_a_tool_or_provider_that_cannot_be_used_has_a_fix(change: dict[str, Any], fix: str) -> None:
+    (finding,) = lint(GOOD | change)
+
+    assert finding.fix == fix
+
+
+def test_other_spellings_of_a_provider_are_known() -> None:
+    wishes = {"tts": "Eleven Labs", "llm": "azure-openai/gpt", "speech_to_speech": "gemini"}
+
+    assert lint(GOOD | wishes) == []
 
 
 @pytest.mark.parametrize("language", ["de", "es-MX", "zh-Hans-CN", "pt_BR", "fil-PH", None])

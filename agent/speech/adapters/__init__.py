@@ -9,10 +9,10 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
-from agent.providers import Kind
 from agent.settings import AgentSettings
 from agent.speech.languages import Language
 from agent.speech.plan import Choice
+from personas.providers import Kind
 
 _VERBS: dict[Kind, str] = {
     "stt": "hear",

@@ -327,7 +327,7 @@ def test_lint_names_the_field_and_the_fix_and_ends_with_6(
 class PurgeEndpoint(Receiver):
     """A router that takes purges, and answers as a test says."""
 
-    answer: tuple[int, dict[str, str]] = (200, {"purged": "number", "others": "none"})
+    answer: tuple[int, dict[str, Any]] = (200, {"purged": "number", "others": "none"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -389,6 +389,25 @@ def test_a_purge_goes_to_the_router_that_is_named(
     assert [(path, json.loads(body)) for path, body in endpoint.got] == [
         ("/api/personas/purge", sent)
     ]
+
+
+def test_a_live_purge_asks_a_router_even_with_redis_and_says_what_became_of_the_calls(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    endpoint: PurgeEndpoint,
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
+    monkeypatch.setenv("HOST", "127.0.0.1")
+    monkeypatch.setenv("PORT", endpoint.url.rpartition(":")[2])
+    live = {"changed": 2, "same": 1, "not_reached": 0}
+    endpoint.answer = (200, {"purged": "number", "others": "told", "live": live})
+
+    text = output(capsys, "personas", "purge", NUMBER, "--live")
+
+    assert text == (
+        "purged, on every router; calls that go on: 2 changed, 1 had it already, 0 not reached\n"
+    )
+    assert json.loads(endpoint.got[0][1]) == {"number": NUMBER, "live": True}
 
 
 def test_a_purge_that_is_refused_ends_with_6_and_the_fix(

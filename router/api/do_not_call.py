@@ -1,0 +1,164 @@
+"""Who must not be called: list, add, remove, import."""
+
+from dataclasses import asdict, fields
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse, Response
+
+from personas.logs import masked
+from personas.phone import parse
+from router.api.calls import Listing, bad_cursor, listed
+from router.api.endpoints import Ask, body_of
+from router.errors import BadCursor, RequestRefused
+from router.number_lists import MAX_BYTES, read_numbers
+from router.records.do_not_call import EVERYWHERE, Entry, Source, campaign_scope
+
+MAX_REPORTED: Final = 100  # lines in an answer
+Number = Annotated[str, Field(min_length=1, max_length=64)]
+CampaignId = Annotated[
+    str | None, Field(min_length=1, max_length=100, description="for one campaign alone")
+]
+
+
+class WhichEntries(Listing):
+    """Which entries; what is left out does not matter."""
+
+    number: Annotated[str | None, Field(max_length=64)] = None
+    campaign_id: CampaignId = None
+
+
+class WhichEntry(BaseModel):
+    """One entry."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    number: Number
+    campaign_id: CampaignId = None
+
+
+class NewEntry(WhichEntry):
+    """A number that is not to be called, everywhere or for a campaign."""
+
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+
+class ForWhom(BaseModel):
+    """For what the numbers of a list count."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    campaign_id: CampaignId = None
+
+
+class EntryShown(BaseModel):
+    """A number that is not called; times are Unix seconds."""
+
+    number: str
+    scope: str = Field(description="everywhere, or campaign:ID")
+    since: float
+    source: Source
+    call_id: str | None = Field(description="the call in which it was asked for")
+    reason: str
+
+
+class EntriesShown(BaseModel):
+    """A page of entries, the latest first."""
+
+    items: list[EntryShown]
+    next: str | None = Field(description="cursor of the next page")
+
+
+class Added(BaseModel):
+    """Whether it was not there yet."""
+
+    added: bool
+
+
+class Imported(BaseModel):
+    """What has become of a list."""
+
+    added: int
+    known: int = Field(description="that were there already")
+    bad: int = Field(description="lines without a number")
+    bad_lines: list[int] = Field(description="the first hundred of them, counted from 1")
+
+
+async def list_entries(ask: Ask) -> Response:
+    """List who is not called."""
+    asked: WhichEntries = ask.query
+    number = None if asked.number is None else _e164(ask, asked.number)
+    scope = campaign_scope(asked.campaign_id) if asked.campaign_id else None
+    try:
+        page = await ask.services.do_not_call.page(
+            ask.tenant, number=number, scope=scope, cursor=asked.cursor, limit=asked.limit
+        )
+    except BadCursor:
+        raise bad_cursor() from None
+    columns = tuple(field.name for field in fields(Entry))
+    return await listed(ask, [asdict(row) for row in page.rows], page.next, columns)
+
+
+async def add_entry(ask: Ask) -> Response:
+    """Put a number on the list; a wish that is there already stands."""
+    wanted: NewEntry = ask.body
+    number, scope = _e164(ask, wanted.number), _scope(wanted.campaign_id)
+    added = await ask.services.do_not_call.add(
+        number, source="api", scope=scope, reason=wanted.reason, tenant=ask.tenant
+    )
+    await _note(ask, "dnc.added", f"{scope} {masked(number)}")
+    return JSONResponse({"added": added})
+
+
+async def remove_entry(ask: Ask) -> Response:
+    """Take a number off the list."""
+    number, scope = _e164(ask, ask.query.number), _scope(ask.query.campaign_id)
+    if not await ask.services.do_not_call.remove(number, scope=scope, tenant=ask.tenant):
+        fix = "GET /api/dnc lists them; a campaign's own entry needs its campaign_id"
+        raise RequestRefused("no_such_entry", status=404, fix=fix)
+    await _note(ask, "dnc.removed", f"{scope} {masked(number)}")
+    return Response(status_code=204)
+
+
+async def import_entries(ask: Ask) -> Response:
+    """Put the numbers of a CSV file on the list."""
+    kind = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "text/csv":
+        raise RequestRefused("not_csv", status=415, fix="send Content-Type: text/csv")
+    found = read_numbers(await body_of(ask.request, MAX_BYTES), _region(ask))
+    scope = _scope(ask.query.campaign_id)
+    added = await ask.services.do_not_call.add_all(
+        found.numbers, source="csv", scope=scope, tenant=ask.tenant
+    )
+    await _note(ask, "dnc.imported", scope)
+    return JSONResponse(
+        {
+            "added": added,
+            "known": len(found.numbers) - added,
+            "bad": len(found.bad_lines),
+            "bad_lines": found.bad_lines[:MAX_REPORTED],
+        }
+    )
+
+
+def _scope(campaign_id: str | None) -> str:
+    return campaign_scope(campaign_id) if campaign_id else EVERYWHERE
+
+
+def _region(ask: Ask) -> str | None:
+    return ask.services.settings.default_region
+
+
+def _e164(ask: Ask, written: str) -> str:
+    number = parse(written, _region(ask))
+    if number is None:
+        fix = "send the number as E.164, or set DEFAULT_REGION"
+        raise RequestRefused("number_unknown", status=422, fix=fix)
+    return number.e164
+
+
+async def _note(
+    ask: Ask, did: Literal["dnc.added", "dnc.removed", "dnc.imported"], subject: str
+) -> None:
+    if ask.principal is not None:
+        await ask.services.access.accounts.note(ask.principal, did, subject)
