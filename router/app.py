@@ -19,6 +19,8 @@ from router.api.reports import report
 from router.api.table import ENDPOINTS
 from router.api.tools import run_tool
 from router.bodies import BODY_S
+from router.dashboard import assets
+from router.dashboard.table import PAGES
 from router.headers import with_headers
 from router.metrics import Metrics
 from router.probes import health, metrics_page, ready, version
@@ -50,6 +52,8 @@ ROUTES = [
     *(endpoint.route(prefix) for prefix in API_PREFIXES for endpoint in ENDPOINTS),
     Route("/api/calls/{id}/tools/{name}", run_tool, methods=["POST"]),
     Route("/api/reports", report, methods=["POST"]),
+    *(page.route() for page in PAGES),
+    Route(assets.PATH, assets.serve),
 ]
 
 
