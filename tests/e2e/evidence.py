@@ -147,8 +147,9 @@ class Operator(httpx.Auth):
         self._secret = livekit_secret
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the header."""
-        request.headers["Authorization"] = f"Bearer {operator_token(self._secret, time.time())}"
+        """Add the header, unless the request has one of its own."""
+        token = operator_token(self._secret, time.time())
+        request.headers.setdefault("Authorization", f"Bearer {token}")
         yield request
 
 

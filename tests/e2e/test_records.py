@@ -103,6 +103,8 @@ async def test_a_call_of_another_backend_has_a_record_where_the_agent_knows_the_
     async with bed.phone(outbound=True) as caller:
         metadata = {"personality": "You are brief.", "welcome_message": "Hello from elsewhere."}
         await evidence.dispatch(caller.room, json.dumps(metadata))
+        await caller.wait_for_agent(timeout_s=ANSWER_S)
+        await caller.set_call_status("active")
         await caller.wait_for_words(timeout_s=ANSWER_S)
         await caller.hang_up()
 

@@ -33,8 +33,9 @@ async def lose_webhooks(ground: Ground, *, watch: bool) -> Seen:
     calls = len(rang) + missed
     p99 = percentile(rang, 99) if rang else 0.0
     shown = f"; join → agent p50 {percentile(rang, 50):.1f} s, p99 {p99:.1f} s" if rang else ""
+    in_time = ground.size == "quick" or p99 <= WITHIN_S  # a test judges no seconds
     return Seen(
-        holds=not missed and not crowded and p99 <= WITHIN_S,
+        holds=not missed and not crowded and in_time,
         figures=f"{calls} calls: {len(rang)} answered, {crowded} by more than one agent{shown}",
     )
 
