@@ -3,7 +3,7 @@
 from typing import Final
 
 from router.api.calls import WhichNumbers
-from router.dashboard import calls, operations, sessions
+from router.dashboard import calls, numbers, operations, sessions
 from router.dashboard.overview import overview
 from router.dashboard.pages import Page
 
@@ -43,6 +43,14 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Call",
         query=WhichNumbers,
+    ),
+    Page(
+        method="GET",
+        path="/who",
+        handler=numbers.who,
+        needs="operator",
+        title="Who would answer?",
+        query=numbers.Which,
     ),
     Page(
         method="GET",

@@ -14,7 +14,7 @@ import uvicorn
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from tests.router.api.rig import PASSWORD, Rig, open_rig
-from tests.router.dashboard.rig import ENDED, conversation, told
+from tests.router.dashboard.rig import ENDED, conversation, rung, told
 
 HOW = "as root on Debian: apt-get install chromium"
 EMAIL = "ann@example.org"
@@ -67,6 +67,7 @@ async def open_site(folder: Path) -> AsyncIterator[Site]:
         await rig.user(EMAIL, "admin")
         now = time.time()
         await told(rig, OVER, *conversation(), ENDED, at=now - 600)
+        await rung(rig, OVER, now - 600)
         await told(rig, RUNNING, *conversation()[:3], at=now - 20)
         config = uvicorn.Config(rig.app, port=0, lifespan="off", log_config=None)
         server = uvicorn.Server(config)

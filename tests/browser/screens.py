@@ -17,6 +17,7 @@ PAGES: Final = {
     "overview": "/",
     "calls": "/calls",
     "call": f"/calls/{OVER}",
+    "who": "/who?number=%2B4930901820",
     "webhooks": "/webhooks",
     "health": "/system",
     "settings": "/settings",

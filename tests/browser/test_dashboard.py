@@ -12,7 +12,16 @@ from tests.browser.conftest import OVER, RUNNING, Site
 from tests.router.dashboard.rig import conversation, more, told
 
 AXE = Path(__file__).parent / "vendored" / "axe.min.js"
-PAGES = ("/", "/calls", f"/calls/{OVER}", f"/calls/{RUNNING}", "/webhooks", "/system", "/settings")
+PAGES = (
+    "/",
+    "/calls",
+    f"/calls/{OVER}",
+    f"/calls/{RUNNING}",
+    "/who?number=101",
+    "/webhooks",
+    "/system",
+    "/settings",
+)
 Theme = Literal["light", "dark"]
 
 

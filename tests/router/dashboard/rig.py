@@ -1,10 +1,12 @@
 """Somebody who signs in with a browser, and calls to look at."""
 
 import re
+import time
 from collections.abc import Sequence
 
 import httpx
 
+from personas.contract import Origin
 from personas.reports import (
     CallReport,
     Closed,
@@ -17,7 +19,11 @@ from personas.reports import (
     Turn,
     numbered,
 )
+from router.demo.deliveries import caller_attributes
 from router.principals import Role
+from router.records.journal import Delivered
+from router.routing import Event as Webhook
+from router.routing import Participant
 from tests.router.api.rig import PASSWORD, Rig
 
 CALLER = "+13125550123"
@@ -58,6 +64,39 @@ def conversation(text: str | None = None) -> list[Event]:
         Fact(id="f2", category="qualification", information=text or "urgent"),
         Problem(what=text or "the speech recognition was slow"),
     ]
+
+
+async def rung(rig: Rig, call_id: str, at: float = 0.0) -> None:
+    """Have the journal tell of a call that was answered within half a second."""
+    at = at or time.time()
+    room = f"RM_{call_id[:8]}"
+    attributes = caller_attributes(number=DIALED, caller=CALLER, call_id=f"SCL_{call_id}")
+    caller = Participant(f"PA_c{call_id[:6]}", "sip_caller", "SIP", attributes, at + 0.01)
+    agent = Participant(
+        f"PA_a{call_id[:6]}", "agent", "AGENT", {"persona.call": call_id}, at + 0.44
+    )
+    journal = rig.services.journal
+    rings, joins = [
+        Webhook(f"EV_{who.sid}", "participant_joined", at, "call-made-up", room, who, at)
+        for who in (caller, agent)
+    ]
+    because = "the dialed number; the persona API answered"
+    journal.note(
+        Delivered(
+            at + 0.02,
+            200,
+            "dispatched",
+            because,
+            "answer",
+            rings,
+            call_id=call_id,
+            attempt=1,
+            origin=Origin(source="api", version="sha256:" + "a1" * 32, because=because),
+            stages={"verify": 0.9, "claim": 3.8, "persona": 64.6, "dispatch": 11.2},
+        )
+    )
+    journal.note(Delivered(at + 0.45, 200, "ignored", "an agent joined", "ignore", joins))
+    assert await journal.write()
 
 
 async def told(rig: Rig, call_id: str, *events: Event, at: float, text: str | None = None) -> None:

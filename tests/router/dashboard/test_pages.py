@@ -19,11 +19,13 @@ from tests.router.dashboard.rig import (
     ENDED,
     conversation,
     csrf_of,
+    rung,
     signed_in,
     told,
 )
 
 CALL_ID = "0123456789abcdef0123456789abcdef"  # ten digits in a row: no phone number
+OTHER_ID = "b" * 32
 READ = [page.path for page in PAGES if page.method == "GET" and page.needs != "nothing"]
 
 
@@ -192,6 +194,33 @@ async def test_a_filtered_list_links_its_json_and_csv_twins_which_have_the_same_
     assert 'href="/calls/c1"' not in page
     assert [row["call_id"] for row in rows] == ["c2"]
     assert bad.status_code == 422
+
+
+async def test_the_box_says_which_persona_would_answer_a_number(rig: Rig) -> None:
+    async with rig.client() as client:
+        await signed_in(rig, client, "operator")
+        empty = (await client.get("/who")).text
+        page = (await client.get("/who", params={"number": DIALED, "trunk": ""})).text
+
+    assert "nobody is called" in empty
+    assert DIALED in page
+    assert "house" in page
+
+
+async def test_the_journal_is_shown_and_links_the_call_whose_stages_are_measured(
+    rig: Rig,
+) -> None:
+    await told(rig, OTHER_ID, ENDED, at=time.time() - 100)
+    await rung(rig, OTHER_ID)
+    async with rig.client() as client:
+        await signed_in(rig, client, "operator")
+        journal = (await client.get("/webhooks")).text
+        page = (await client.get(f"/calls/{OTHER_ID}")).text
+
+    assert f'href="/calls/{OTHER_ID}"' in journal
+    assert "dispatched" in journal
+    assert "slowest" in page
+    assert CALLER[2:] not in journal
 
 
 async def test_older_pages_follow(rig: Rig) -> None:
