@@ -20,6 +20,7 @@ async def health(visit: Visit) -> Response:
     return visit.render(
         "health.html",
         dependencies=await dependencies(services),
+        asks_api=services.settings.api_base() is not None,
         breaker=services.lookup.breaker_state,
         shared=services.lookup.shared_well,
         in_flight=services.gate.in_flight,
