@@ -12,18 +12,6 @@ from tests import redis_server
 settings.register_profile("bounded", max_examples=60, deadline=None, derandomize=True)
 settings.load_profile("bounded")
 
-HERE = Path(__file__).parent
-#: What starts systems of processes runs one after the other, in one worker, beside the rest.
-WHOLE = frozenset({"e2e", "faults"})
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together when `make test` spreads them over workers."""
-    for item in items:
-        where = item.path.relative_to(HERE).parts
-        group = "whole" if where[0] in WHOLE else "/".join(where)
-        item.add_marker(pytest.mark.xdist_group(group))
-
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[redis_server.RedisServer]:

@@ -10,6 +10,12 @@ from router.demo.settings import DemoSettings
 from tests.faults.__main__ import scenarios
 from tests.faults.scenario import Ground, Run, Scenario
 
+# Of hundreds of connections that are cut, one may be collected before its loop has closed it.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <function _SelectorTransport.__del__"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+
 QUICK = [scenario for scenario in scenarios() if scenario.quick]
 
 
