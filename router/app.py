@@ -22,6 +22,7 @@ from router.bodies import BODY_S
 from router.dashboard import assets
 from router.dashboard.table import PAGES
 from router.headers import with_headers
+from router.lead_files import read_lead_files
 from router.metrics import Metrics
 from router.probes import health, metrics_page, ready, version
 from router.services import State, open_services
@@ -106,6 +107,9 @@ def build_app(
                 asyncio.create_task(services.inbound.owed.run()),
                 asyncio.create_task(services.watch.run()),
                 asyncio.create_task(services.bookkeeping.run()),
+                asyncio.create_task(
+                    read_lead_files(services.leads, settings.leads_csv_path, settings.leads_csv_dir)
+                ),
             }
             try:
                 yield {"services": services}

@@ -13,6 +13,8 @@ RouterError
 ├── CalendarAway        a calendar did not answer: its tools are withdrawn for this call
 ├── BookingRefused      an appointment cannot be had; the reason is a sentence for the model
 ├── NotChanged          the persona of a call was not changed, and will not be if tried again now
+├── LeadsRefused        a file is no list of leads; its ``fix`` says what to do
+├── CampaignRefused     a campaign cannot be like that; its ``fix`` says what to do
 ├── BadCursor           a list was asked to go on from a place that is none of its own
 ├── LiveKitUnavailable  a question to LiveKit was not answered
 ├── TwirpError          a request of LiveKit's API; ``router/dispatch.py`` says what it means
@@ -106,6 +108,28 @@ class BookingRefused(RouterError):
 
 class NotChanged(RouterError):
     """Why: ``no_such_call``, ``no_agent``, ``persona_too_large``."""
+
+
+class LeadsRefused(RouterError):
+    """A file that is no list of leads, as a whole; ``fix`` says what to do."""
+
+    def __init__(self, reason: str, *, fix: str) -> None:
+        super().__init__(reason)
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.fix}"
+
+
+class CampaignRefused(RouterError):
+    """A campaign that cannot be made, changed or read like that; ``fix`` says what to do."""
+
+    def __init__(self, reason: str, *, fix: str) -> None:
+        super().__init__(reason)
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.fix}"
 
 
 class BadCursor(RouterError):

@@ -17,6 +17,7 @@ from personas.tokens import call_token
 from router.access import Access, is_loopback
 from router.bodies import BODY_S, Bodies
 from router.bookkeeping import Bookkeeping
+from router.campaign_files import read_files
 from router.checkups import Checkups
 from router.db import Store
 from router.dispatch import LiveKit
@@ -32,8 +33,10 @@ from router.recall import Recall
 from router.records.accounts import Accounts
 from router.records.appointments import BuiltInCalendar
 from router.records.calls import Calls
+from router.records.campaigns import Campaigns
 from router.records.claims import Claims, SpareClaims
 from router.records.journal import Journal
+from router.records.leads import Leads
 from router.records.leases import Lease
 from router.records.owed import Owed
 from router.records.recollection import Recollection
@@ -73,6 +76,8 @@ class Services:
     toolbox: Toolbox
     appointments: BuiltInCalendar
     live: LiveCalls
+    leads: Leads
+    campaigns: Campaigns
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -176,6 +181,8 @@ async def open_services(
                         recollection=Recollection(store),
                         find=lookup.find,
                     ),
+                    leads=Leads(store, clock=clock, region=settings.default_region),
+                    campaigns=Campaigns(store, clock=clock, files=lambda: read_files(settings)[0]),
                     clock=clock,
                 )
         finally:

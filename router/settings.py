@@ -193,6 +193,29 @@ class RouterSettings(Environment):
         pattern=r"^https?://\S+$",
         description="address of Cal.com's API",
     )
+    leads_csv_path: Path | None = Field(
+        default=None, description="list of leads that is read at start and made the active one"
+    )
+    leads_csv_dir: Path | None = Field(
+        default=None, description="folder of `*.csv` lists of leads that are read at start"
+    )
+    campaigns_dir: Path | None = Field(
+        default=None, description="folder of `<key>.yaml` campaigns, read as they change"
+    )
+    campaign_prompt_module: str = Field(
+        default="",
+        description="Python file or module whose constants are a campaign's prompts; never run",
+    )
+    campaign_agent_name: str = Field(
+        default="ENHANCED_DEMANDIFY_CALLER_INSTRUCTIONS",
+        pattern=r"^[A-Za-z_]\w*$",
+        description="constant of that module with the agent's instructions",
+    )
+    campaign_session_name: str = Field(
+        default="SESSION_INSTRUCTION",
+        pattern=r"^[A-Za-z_]\w*$",
+        description="constant of that module with the script",
+    )
     public_url: str = Field(
         default="",
         pattern=r"^(|https?://\S+)$",

@@ -201,7 +201,7 @@ async def show_call(ask: Ask) -> Response:
         "facts": facts,
         "events": timeline,
     }
-    return JSONResponse(await _shown(ask, document))
+    return JSONResponse(await shown(ask, document))
 
 
 async def summary(ask: Ask) -> Response:
@@ -217,7 +217,7 @@ async def summary(ask: Ask) -> Response:
         "facts_by_category": totals.facts_by_category,
         "recent": [_session(row) for row in latest.rows],
     }
-    return JSONResponse(await _shown(ask, document))
+    return JSONResponse(await shown(ask, document))
 
 
 async def _calls(ask: Ask) -> Page[CallRecord]:
@@ -249,17 +249,17 @@ def _bad_cursor() -> RequestRefused:
 async def _listed(
     ask: Ask, rows: Sequence[Mapping[str, Any]], following: str | None, columns: Iterable[str]
 ) -> Response:
-    shown = await _shown(ask, rows)
+    visible = await shown(ask, rows)
     if ask.query.format == "csv":
-        answer = Response(csv_of(shown, tuple(columns)), media_type="text/csv; charset=utf-8")
+        answer = Response(csv_of(visible, tuple(columns)), media_type="text/csv; charset=utf-8")
         if following is not None:
             link = str(ask.request.url.include_query_params(cursor=following))
             answer.headers["link"] = f'<{link}>; rel="next"'
         return answer
-    return JSONResponse({"items": shown, "next": following})
+    return JSONResponse({"items": visible, "next": following})
 
 
-async def _shown(ask: Ask, document: Any) -> Any:
+async def shown(ask: Ask, document: Any) -> Any:
     """Mask all numbers in *document*, unless an operator wants them clear."""
     if ask.query.numbers == "masked" or ask.principal is None:
         return masked_record(document)

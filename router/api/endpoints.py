@@ -79,6 +79,7 @@ class Endpoint:
     query: type[BaseModel] = Nothing
     body: type[BaseModel] | None = None  # JSON; None: the handler takes no JSON body
     form: bool = False  # the body may be a form with the same fields too
+    upload: bool = False  # the body is a form with a file in its part ``file``
     answer: type[BaseModel] | None = None  # None: not JSON, or without content
     status: int = 200
     csv: bool = False  # `?format=csv` answers the same rows

@@ -24,6 +24,11 @@ _PROBLEM: Final = {
     },
     "required": ["type", "title", "status", "code"],
 }
+_FILE: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "contentMediaType": "application/octet-stream"}},
+    "required": ["file"],
+}
 _WHY: Final = {
     400: "The request cannot be read",
     401: "Nobody proved who they are",
@@ -85,6 +90,9 @@ def _operation(row: Endpoint) -> dict[str, Any]:
         if row.form:
             content["application/x-www-form-urlencoded"] = schema
         operation["requestBody"] = {"required": True, "content": content}
+    if row.upload:
+        form = {"multipart/form-data": {"schema": _FILE}}
+        operation["requestBody"] = {"required": True, "content": form}
     return operation
 
 
@@ -130,7 +138,7 @@ def _responses(row: Endpoint) -> Mapping[str, Any]:
     statuses = [422, 429, 503]
     if row.needs != "nothing":
         statuses += [403]
-    if row.body is not None:
+    if row.body is not None or row.upload:
         statuses += [400, 409, 413, 415]
     if "{" in row.path:
         statuses += [404]

@@ -3,10 +3,9 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-#: A cell that begins so is a formula for a spreadsheet; one more quote in front makes it text.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+from router.cells import guarded
 
 
 def csv_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -27,5 +26,4 @@ def cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return guarded(str(value))

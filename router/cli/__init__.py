@@ -10,10 +10,12 @@ import typer
 
 from personas.errors import PersonaNotFound, PersonaRouterError, SettingsInvalid
 from router.cli import (
+    campaign,
     config,
     demo,
     doctor,
     explain,
+    leads,
     personas,
     replay,
     serve,
@@ -22,7 +24,7 @@ from router.cli import (
     users,
 )
 from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, RemoteAway
-from router.errors import LiveKitUnavailable, StoreUnavailable
+from router.errors import CampaignRefused, LeadsRefused, LiveKitUnavailable, StoreUnavailable
 
 app = typer.Typer(
     name="persona-router",
@@ -40,6 +42,8 @@ for module in (serve, demo, talk, explain, replay, trigger, doctor):
 app.add_typer(personas.app, name="personas")
 app.add_typer(personas.contract_app, name="contract")
 app.add_typer(config.app, name="config")
+app.add_typer(campaign.app, name="campaign")
+app.add_typer(leads.app, name="leads")
 app.add_typer(users.users_app, name="users")
 app.add_typer(users.tokens_app, name="tokens")
 
@@ -48,6 +52,8 @@ app.add_typer(users.tokens_app, name="tokens")
 ENDINGS: tuple[tuple[type[PersonaRouterError], Exit], ...] = (
     (SettingsInvalid, Exit.CONFIGURATION),
     (CheckFailed, Exit.CHECK_FAILED),
+    (LeadsRefused, Exit.CHECK_FAILED),
+    (CampaignRefused, Exit.CHECK_FAILED),
     (PersonaNotFound, Exit.NOT_FOUND),
     (NotThere, Exit.NOT_FOUND),
     (LiveKitUnavailable, Exit.REMOTE_AWAY),

@@ -83,3 +83,11 @@ class DoNotCall:
         )
         found = await self._store.read(lambda connection: connection.execute(select).first())
         return Entry(*found) if found else None
+
+    async def numbers(self, *, campaign_id: str | None = None) -> frozenset[str]:
+        """Return every number (E.164) that must not be called; raises StoreUnavailable."""
+        scopes = [EVERYWHERE, *([campaign_scope(campaign_id)] if campaign_id else [])]
+        listed = do_not_call.c
+        select = sa.select(listed.number).where(listed.tenant == TENANT, listed.scope.in_(scopes))
+        rows = await self._store.read(lambda connection: connection.scalars(select).all())
+        return frozenset(rows)

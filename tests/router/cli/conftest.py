@@ -1,8 +1,11 @@
 """A clean environment for commands: three settings, a folder of their own."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from personas.settings import env_names
 from router.settings import RouterSettings
@@ -21,3 +24,12 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LIVEKIT_API_SECRET", SECRET)
     monkeypatch.setenv("PERSONA_API_BASE", "off")
     monkeypatch.setenv("DEFAULT_REGION", "US")
+
+
+@pytest.fixture(autouse=True)
+def _leave_logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level

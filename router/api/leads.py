@@ -1,0 +1,255 @@
+"""Lists of leads: upload, list, preview, select, export, delete, as older clients call them."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from router.api.calls import WhichNumbers, shown
+from router.api.endpoints import Ask
+from router.campaigns.leads import FIXES, MAX_BYTES, BadRow, write_leads
+from router.errors import LeadsRefused, RequestRefused
+from router.records.leads import MAX_NAME_CHARS, LeadList
+
+MAX_REPORTED: Final = 100  # rows in an answer; all of them are in bad.csv
+_FORM_BYTES: Final = 64 * 1024  # what a form adds to its file
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
+
+
+class WhichList(BaseModel):
+    """A list by its name."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    name: Name
+
+
+class WhichRows(WhichNumbers):
+    """The first rows of a list."""
+
+    name: Name
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 20
+
+
+class RowReport(BaseModel):
+    """A row that is no lead, and what to do."""
+
+    row: int = Field(description="as a spreadsheet numbers it; the columns' names are row 1")
+    cause: str
+    fix: str
+    first_row: int | None = Field(description="of a duplicate: the row that counts")
+
+
+class Uploaded(BaseModel):
+    """What an upload has become."""
+
+    ok: bool
+    name: str
+    leads: int
+    bad: int = Field(description="rows that are no leads; GET /csv/bad has them all")
+    causes: dict[str, int]
+    report: list[RowReport]
+
+
+class FileShown(BaseModel):
+    """A list."""
+
+    name: str
+    size: int
+    mtime: float
+    active: bool
+    leads: int
+    bad: int
+
+
+class FilesShown(BaseModel):
+    """All lists of the tenant."""
+
+    files: list[FileShown]
+
+
+class Preview(BaseModel):
+    """Columns and first rows; numbers are masked unless an operator asks."""
+
+    name: str
+    columns: list[str]
+    rows: list[dict[str, Any]]
+    total: int
+
+
+class Done(BaseModel):
+    """It is done."""
+
+    ok: bool
+    name: str
+
+
+async def upload(ask: Ask) -> Response:
+    """Keep a CSV file; its good rows are leads, the rest is reported."""
+    sent_name, raw = await _sent_file(ask.request)
+    try:
+        added, table = await ask.services.leads.add(ask.tenant, sent_name, raw)
+    except LeadsRefused as exc:
+        raise RequestRefused(exc.reason, status=422, fix=exc.fix) from None
+    await _note(ask, "leads.uploaded", added.id)
+    causes: dict[str, int] = {}
+    for bad in table.bad:
+        causes[bad.cause] = causes.get(bad.cause, 0) + 1
+    return JSONResponse(
+        {
+            "ok": True,
+            "name": added.name,
+            "leads": added.leads,
+            "bad": added.bad,
+            "causes": causes,
+            "report": _report(table.bad[:MAX_REPORTED]),
+        }
+    )
+
+
+async def list_files(ask: Ask) -> Response:
+    """List the lists."""
+    found = await ask.services.leads.lists(ask.tenant)
+    return JSONResponse({"files": [_file(one) for one in found]})
+
+
+async def preview(ask: Ask) -> Response:
+    """Show the columns and the first rows."""
+    found = await _found(ask, ask.query.name)
+    page = await ask.services.leads.page(found, limit=ask.query.limit)
+    rows = []
+    for stored in page:
+        cells = asdict(stored.lead)
+        cells |= cells.pop("variables")
+        rows.append({"row": stored.row, **{name: cells.get(name, "") for name in found.columns}})
+    return JSONResponse(
+        {
+            "name": found.name,
+            "columns": list(found.columns),
+            "rows": await shown(ask, rows),
+            "total": found.leads,
+        }
+    )
+
+
+async def select(ask: Ask) -> Response:
+    """Make a list the active one."""
+    if not await ask.services.leads.select(ask.tenant, ask.body.name):
+        raise _no_such_list()
+    await _note(ask, "leads.selected", ask.body.name)
+    return JSONResponse({"ok": True, "name": ask.body.name})
+
+
+async def delete(ask: Ask) -> Response:
+    """Delete a list with its leads."""
+    name = ask.path("name")
+    if not await ask.services.leads.delete(ask.tenant, name):
+        raise _no_such_list()
+    await _note(ask, "leads.deleted", name)
+    return JSONResponse({"ok": True, "name": name})
+
+
+async def export(ask: Ask) -> Response:
+    """Give a list as CSV, which an upload reads again."""
+    found = await _found(ask, ask.query.name)
+    stored = await ask.services.leads.all(found)
+    await _note(ask, "leads.exported", found.id)
+    return _csv(write_leads(one.lead for one in stored))
+
+
+async def bad_rows(ask: Ask) -> Response:
+    """Give the rows that are no leads as CSV, to be put right and uploaded."""
+    text = await ask.services.leads.bad_csv(ask.tenant, ask.query.name)
+    if text is None:
+        raise _no_such_list()
+    await _note(ask, "leads.exported", ask.query.name)
+    return _csv(text)
+
+
+async def _sent_file(request: Request) -> tuple[str, bytes]:
+    """Read the part ``file`` of a form, counting while it comes.
+
+    Raises:
+        RequestRefused: 400, 413, 415 or 422.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        fix = "send multipart/form-data with the part file"
+        raise RequestRefused("not_multipart", status=415, fix=fix)
+    parser = MultiPartParser(request.headers, _counted(request), max_files=1, max_fields=10)
+    try:
+        form = await parser.parse()
+    except MultiPartException:
+        fix = "send one part file, and at most ten fields"
+        raise RequestRefused("bad_multipart", status=400, fix=fix) from None
+    except ClientDisconnect:
+        raise RequestRefused("cut_off", status=400, fix="send the whole body") from None
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        await form.close()
+        raise RequestRefused("no_file", status=422, fix="name the part of the file: file")
+    try:
+        raw = await file.read(MAX_BYTES + 1)
+    finally:
+        await form.close()
+    if len(raw) > MAX_BYTES:
+        raise _too_large()
+    return file.filename or "", raw
+
+
+async def _counted(request: Request) -> AsyncGenerator[bytes, None]:
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > MAX_BYTES + _FORM_BYTES:
+            raise _too_large()
+        yield chunk
+
+
+def _too_large() -> RequestRefused:
+    fix = f"send at most {MAX_BYTES // 1024 // 1024} MiB; split the list"
+    return RequestRefused("too_large", status=413, fix=fix)
+
+
+async def _found(ask: Ask, name: str) -> LeadList:
+    found = await ask.services.leads.find(ask.tenant, name)
+    if found is None:
+        raise _no_such_list()
+    return found
+
+
+def _no_such_list() -> RequestRefused:
+    return RequestRefused("no_such_list", status=404, fix="GET /api/csv/list lists them")
+
+
+async def _note(ask: Ask, did: str, subject: str) -> None:
+    if ask.principal is not None:
+        await ask.services.access.accounts.note(ask.principal, did, subject)
+
+
+def _report(rows: Sequence[BadRow]) -> list[dict[str, Any]]:
+    return [
+        {"row": bad.row, "cause": bad.cause, "fix": FIXES[bad.cause], "first_row": bad.first_row}
+        for bad in rows
+    ]
+
+
+def _file(found: LeadList) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "size": found.size,
+        "mtime": found.uploaded_at,
+        "active": found.active,
+        "leads": found.leads,
+        "bad": found.bad,
+    }
+
+
+def _csv(text: str) -> Response:
+    # The mark at the beginning has Excel read it as UTF-8.
+    return Response("\ufeff" + text, media_type="text/csv; charset=utf-8")

@@ -1,0 +1,1 @@
+"""Calling people: who is called, when, and who is not."""

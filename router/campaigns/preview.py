@@ -1,0 +1,105 @@
+"""What would happen if a campaign were launched now. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from router.campaigns.consent import consents_of
+from router.campaigns.gate import Because, Question, decide
+from router.campaigns.leads import Lead
+from router.campaigns.model import Campaign
+from router.campaigns.policy import Policy
+from router.campaigns.script import missing
+
+WORDS: Final[Mapping[Because, str]] = {
+    "allowed": "now",
+    "not_a_number": "not a number",
+    "emergency": "emergency numbers",
+    "number_type": "numbers of a kind that is not called",
+    "own_number": "our own numbers",
+    "country": "in countries that are not called",
+    "do_not_call": "do-not-call",
+    "no_consent": "without consent",
+    "too_often": "called often enough",
+    "outside_hours": "outside hours",
+    "unknown_time_zone": "in an unknown time zone",
+    "campaign_archived": "of an archived campaign",
+    "over_budget": "over the budget",
+    "not_known": "of which too little is known",
+    "gate_failed": "that could not be checked",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What is known about numbers, at one time."""
+
+    listed: frozenset[str]  # numbers that must not be called
+    called: Mapping[str, Sequence[float]]
+    calls_made: int
+    own_numbers: frozenset[str]
+    archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """How many leads would be called, and why the others not."""
+
+    total: int
+    counts: Mapping[Because, int]
+    next_at: float | None  # when the first of those outside hours may be called
+    missing: Mapping[str, int]  # leads without a value, by placeholder
+
+
+def question_of(lead: Lead, campaign: Campaign, known: Knowledge, at: float) -> Question:
+    """Put together what the gate asks for."""
+    return Question(
+        number=lead.phone,
+        at=at,
+        campaign=campaign,
+        archived=known.archived,
+        timezone=lead.timezone,
+        listed=lead.phone in known.listed,
+        consents=consents_of(lead.variables),
+        called_at=known.called.get(lead.phone, ()),
+        calls_made=known.calls_made,
+        own_numbers=known.own_numbers,
+    )
+
+
+def preview(
+    leads: Iterable[Lead],
+    campaign: Campaign,
+    known: Knowledge,
+    policies: Mapping[str, Policy],
+    at: float,
+) -> Preview:
+    """Ask the gate about every lead; those allowed use up the budget."""
+    counts: Counter[Because] = Counter()
+    without: Counter[str] = Counter()
+    openings: list[float] = []
+    left = None if campaign.budget_calls is None else campaign.budget_calls - known.calls_made
+    for lead in leads:
+        verdict = decide(question_of(lead, campaign, known, at), policies)
+        spent = verdict.allowed and left is not None and counts["allowed"] >= left
+        counts["over_budget" if spent else verdict.because] += 1
+        if verdict.next_at is not None:
+            openings.append(verdict.next_at)
+        without.update(missing(campaign.session_text, lead))
+    return Preview(counts.total(), dict(counts), min(openings, default=None), dict(without))
+
+
+def sentence(found: Preview, bad_rows: int, next_slot: str) -> str:
+    """Say it: ``1,204 leads: 850 now, 100 do-not-call, …``."""
+    parts = [f"{found.counts.get('allowed', 0):,} now"]
+    for because, words in WORDS.items():
+        count = found.counts.get(because, 0)
+        if because == "allowed" or not count:
+            continue
+        slot = f" (next slot {next_slot})" if because == "outside_hours" and next_slot else ""
+        parts.append(f"{count:,} {words}{slot}")
+    if bad_rows:
+        parts.append(f"{bad_rows:,} bad rows")
+    parts += [f"{count:,} missing {name}" for name, count in sorted(found.missing.items())]
+    return f"{found.total:,} leads: {', '.join(parts)}"

@@ -1,0 +1,25 @@
+"""Finds out what the gate has to know before a campaign calls anybody."""
+
+from router.campaigns.gate import DAY_S
+from router.campaigns.preview import Knowledge
+from router.db import Store
+from router.records.campaigns import KnownCampaign
+from router.records.do_not_call import DoNotCall
+from router.records.past_calls import PastCalls
+from router.settings import RouterSettings
+
+
+async def knowledge_of(
+    store: Store, settings: RouterSettings, tenant: str, known: KnownCampaign, at: float
+) -> Knowledge:
+    """Read it, as it is now; *at* is Unix seconds. Raises StoreUnavailable."""
+    past, key = PastCalls(store), known.campaign.key
+    listed = DoNotCall(store, clock=lambda: at)
+    ours = {*settings.number_by_trunk().values(), known.campaign.caller_number}
+    return Knowledge(
+        listed=await listed.numbers(campaign_id=key),
+        called=await past.called(tenant, at - 7 * DAY_S),
+        calls_made=await past.made(tenant, key),
+        own_numbers=await past.own_numbers(tenant) | ours,
+        archived=known.archived,
+    )

@@ -1,0 +1,99 @@
+"""Campaigns, and what is known of earlier calls, in either database."""
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import sqlalchemy as sa
+
+from router.campaigns.model import DEFAULT, read_campaign
+from router.db import Store
+from router.errors import CampaignRefused
+from router.records.call_tables import calls
+from router.records.campaigns import Campaigns
+from router.records.do_not_call import DoNotCall, campaign_scope
+from router.records.past_calls import PastCalls
+
+ONE = read_campaign({"name": "One", "retries": {"busy": {"times": 2, "after_s": 600}}})
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    store = await Store(store_url).open()
+    yield store
+    await store.aclose()
+
+
+async def test_a_campaign_is_kept_changed_and_put_away(store: Store) -> None:
+    campaigns = Campaigns(store, clock=lambda: 5.0, files=list)
+    await campaigns.add("default", ONE)
+
+    changed = await campaigns.change("default", "one", {"concurrency": 3, "key": "other"})
+    assert await campaigns.archive("default", "one", archived=True)
+
+    assert changed is not None
+    assert (changed.campaign.key, changed.campaign.concurrency) == ("one", 3)
+    found = await campaigns.find("default", "one")
+    assert found is not None
+    assert (found.archived, found.changed_at, found.campaign) == (True, 5.0, changed.campaign)
+    assert await campaigns.find("other", "one") is None
+    assert not await campaigns.archive("other", "one", archived=False)
+
+
+async def test_what_cannot_be_changed_stays_as_it_was(store: Store) -> None:
+    campaigns = Campaigns(store, clock=time.time, files=list)
+    await campaigns.add("default", ONE)
+
+    with pytest.raises(CampaignRefused, match="invalid"):
+        await campaigns.change("default", "one", {"concurrency": 0})
+    with pytest.raises(CampaignRefused, match="read_only"):
+        await campaigns.change("default", DEFAULT.key, {"concurrency": 1})
+    with pytest.raises(CampaignRefused, match="key_taken"):
+        await campaigns.add("default", ONE)
+
+    found = await campaigns.find("default", "one")
+    assert found is not None
+    assert found.campaign == ONE
+
+
+async def test_a_file_may_take_the_place_of_the_default(store: Store) -> None:
+    mine = read_campaign({"name": "Mine", "key": "default"})
+
+    listed = await Campaigns(store, clock=time.time, files=lambda: [mine]).list("default")
+
+    assert [(one.campaign.name, one.origin) for one in listed] == [("Mine", "file")]
+
+
+async def test_earlier_calls_are_found_however_the_number_was_written(store: Store) -> None:
+    def called(call_id: str, **columns: object) -> dict[str, object]:
+        counts = dict.fromkeys(("attempts", "turns", "facts", "tool_calls", "problems"), 0)
+        known = {"tenant": "default", "direction": "outbound", "opened_by": "agent"}
+        times = {"started_at": 100.0, "heard_at": 100.0}
+        empty = {"caller": None, "dialed_number": None, "campaign_id": None}
+        return {"call_id": call_id, **counts, **known, **times, **empty, **columns}
+
+    rows = [
+        called("a", caller="+1 312 555 0101", campaign_id="one"),
+        called("b", dialed_number="+13125550101", started_at=200.0),
+        called("c", caller="+13125550101", started_at=10.0),
+        called("d", caller="+13125550101", tenant="other"),
+        called("e", direction="inbound", dialed_number="+13125550199", caller="+13125550101"),
+    ]
+    await store.write(lambda c: c.execute(sa.insert(calls), rows))
+    past = PastCalls(store)
+
+    assert sorted((await past.called("default", 50.0))["+13125550101"]) == [100.0, 200.0]
+    assert await past.made("default", "one") == 1
+    assert await past.own_numbers("default") == {"+13125550199"}
+
+
+async def test_the_numbers_that_must_not_be_called_are_those_of_the_campaign_and_of_all(
+    store: Store,
+) -> None:
+    listed = DoNotCall(store, clock=time.time)
+    await listed.add("+13125550101", source="api")
+    await listed.add("+13125550102", source="api", scope=campaign_scope("one"))
+    await listed.add("+13125550103", source="api", scope=campaign_scope("two"))
+
+    assert await listed.numbers(campaign_id="one") == {"+13125550101", "+13125550102"}
+    assert await listed.numbers() == {"+13125550101"}
