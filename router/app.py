@@ -19,6 +19,8 @@ from router.api.reports import report
 from router.api.table import ENDPOINTS
 from router.api.tools import run_tool
 from router.bodies import BODY_S
+from router.dashboard import assets
+from router.dashboard.table import PAGES
 from router.headers import with_headers
 from router.lead_files import read_lead_files
 from router.metrics import Metrics
@@ -51,6 +53,8 @@ ROUTES = [
     *(endpoint.route(prefix) for prefix in API_PREFIXES for endpoint in ENDPOINTS),
     Route("/api/calls/{id}/tools/{name}", run_tool, methods=["POST"]),
     Route("/api/reports", report, methods=["POST"]),
+    *(page.route() for page in PAGES),
+    Route(assets.PATH, assets.serve),
 ]
 
 

@@ -25,8 +25,7 @@ async def health(_request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """Ask each dependency: without one of them a call could not be answered."""
     services: Services = request.state.services
-    database, livekit = await asyncio.gather(_database(services), _livekit(services))
-    checks = {"database": database, "livekit": livekit}
+    checks = await dependencies(services)
     well = all(check["ok"] for check in checks.values())
     document = {
         "status": "ready" if well else "unready",
@@ -35,6 +34,12 @@ async def ready(request: Request) -> Response:
         "warnings": services.checkups.shown(),
     }
     return JSONResponse(document, 200 if well else 503)
+
+
+async def dependencies(services: Services) -> dict[str, dict[str, Any]]:
+    """Say of each dependency whether it answers."""
+    database, livekit = await asyncio.gather(_database(services), _livekit(services))
+    return {"database": database, "livekit": livekit}
 
 
 def _personas(lookup: PersonaLookup) -> dict[str, Any]:

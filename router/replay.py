@@ -12,10 +12,7 @@ from typing import Any, Final, Literal
 
 import httpx
 
-from personas.found import Found
 from personas.lookup import PersonaLookup
-from personas.phone import DialedNumber
-from personas.sources.faults import Fault, FaultTransport
 from router.db import Store
 from router.demo.deliveries import body
 from router.dispatch import LiveKit
@@ -30,7 +27,6 @@ from router.services import lookup_from
 from router.settings import RouterSettings
 from router.trunks import Trunks
 
-STALE_AGE_S: Final = 3600.0  # of the copy that `stale` leaves
 REDRIVE_TIMEOUT_S: Final = 10.0
 _CHANGES: Final = ("decision", "number", "source", "version")
 
@@ -136,38 +132,6 @@ async def _decided(
 
 def _shown(e164: str | None, region: str | None) -> str | None:
     return f"{region or '??'} […{e164[-2:]}]" if e164 else None
-
-
-# ---- rehearsing a fault -------------------------------------------------------------------
-
-
-async def rehearse(
-    settings: RouterSettings,
-    dialed: DialedNumber,
-    *,
-    fault: Fault | None = None,
-    at: float | None = None,
-    network: httpx.AsyncBaseTransport | None = None,
-) -> Found:
-    """Look *dialed* up as the router would at *at* (Unix seconds; None: now) with *fault*."""
-    ahead_s = 0.0
-    shift_s = 0.0 if at is None else at - time.time()
-    transport = FaultTransport(fault, network) if fault else network
-    lookup = lookup_from(
-        settings,
-        Metrics(),
-        transport=transport,
-        clock=lambda: time.monotonic() + ahead_s,
-        wall=lambda: time.time() + shift_s + ahead_s,
-        read_only=True,
-    )
-    try:
-        if isinstance(transport, FaultTransport) and fault and fault.kind == "stale":
-            await lookup.find(dialed)  # leaves the copy
-            transport.away, ahead_s = True, STALE_AGE_S
-        return await lookup.find(dialed)
-    finally:
-        await lookup.aclose()
 
 
 def rehearsing(settings: RouterSettings) -> PersonaLookup:

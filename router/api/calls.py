@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from personas.logs import masked
 from router.access import permit
 from router.api.endpoints import Ask
+from router.api.masks import masked_record
 from router.api.tables import csv_of
 from router.errors import BadCursor, RequestRefused
 from router.records.archive import CallFilter, CallRecord, FactFilter, FactRecord
@@ -258,7 +258,7 @@ async def listed(
 async def shown(ask: Ask, document: Any) -> Any:
     """Mask all numbers in *document*, unless an operator wants them clear."""
     if ask.query.numbers == "masked" or ask.principal is None:
-        return masked(document)
+        return masked_record(document)
     permit(ask.principal, "operator")
     await ask.services.access.accounts.note(ask.principal, "numbers.revealed", ask.request.url.path)
     return document

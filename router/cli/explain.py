@@ -88,33 +88,12 @@ async def _explain(
 ) -> dict[str, Any]:
     import structlog
 
-    from router.demo.deliveries import joined
-    from router.inbound import explained
-    from router.replay import rehearse
-    from router.routing import Answer, decide
-    from router.services import plan_from
+    from router.rehearsals import who_answers
 
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    decision = decide(joined(number=number, caller=caller, trunk_id=trunk), plan_from(settings))
-    if not isinstance(decision, Answer):
-        return {"decision": type(decision).__name__.lower(), "because": decision.because}
-    found = await rehearse(settings, decision.call.dialed, fault=fault, at=moment)
-    dialed = decision.call.dialed
-    return {
-        "decision": "answer",
-        "dialed_as": dialed.dialed_as,
-        "dialed_number": dialed.number.e164 if dialed.number else None,
-        "region": dialed.region,
-        "persona": found.persona.persona_name,
-        "source": found.origin.source,
-        "age_s": found.origin.age_s,
-        "version": found.persona.version,
-        "because": explained(found.origin, decision.because).because,
-        "steps": [
-            {"source": step.source, "outcome": step.outcome, "ms": step.ms} for step in found.steps
-        ],
-        "agent": settings.agent_to_dispatch,
-    }
+    return await who_answers(
+        settings, number, caller=caller, trunk_id=trunk, fault=fault, at=moment
+    )
 
 
 def _print(chain: dict[str, Any]) -> None:

@@ -82,7 +82,7 @@ async def _of_number(number: str, *, dev: bool) -> str:
     from personas.contract import CallConfig, encode
     from personas.sources.files import house
     from router.demo.deliveries import joined
-    from router.replay import rehearse
+    from router.rehearsals import rehearse
     from router.routing import Answer, decide
     from router.services import plan_from
     from router.settings import RouterSettings

@@ -105,6 +105,11 @@ async def last_calls(store: Store, most: int) -> list[Entry]:
     return await _entries(store, _NEWEST.where(journal.c.replay.is_not(None)).limit(most))
 
 
+async def last_deliveries(store: Store, most: int) -> list[Entry]:
+    """Return the last *most* deliveries, whatever they tell, oldest first."""
+    return await _entries(store, _NEWEST.limit(most))
+
+
 async def failed_calls(store: Store, most: int) -> list[Entry]:
     """Return the newest delivery of each call that was never dispatched, oldest first."""
     others = journal.alias()

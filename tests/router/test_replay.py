@@ -23,7 +23,8 @@ from router.events import sign
 from router.metrics import Metrics
 from router.records import entries
 from router.records.trace import trace_of
-from router.replay import Redrive, rehearse, rehearsing, replay, trunks_of
+from router.rehearsals import rehearse
+from router.replay import Redrive, rehearsing, replay, trunks_of
 from router.services import livekit_from, lookup_from, plan_from
 from router.settings import RouterSettings
 from tests.fakes import FakeLiveKit

@@ -1,7 +1,7 @@
 """A router in this process, and clients who are different people."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ class Rig:
 
     services: Services
     client: Callable[..., httpx.AsyncClient]
+    app: Callable[..., Awaitable[None]]  # for a server of its own
 
     async def token(self, role: Role, tenant: str = "default") -> dict[str, str]:
         """Return the header of a machine that has this role."""
@@ -64,7 +65,7 @@ async def open_rig(tmp_path: Path, **changed: Any) -> AsyncIterator[Rig]:
                 return httpx.AsyncClient(transport=transport, base_url=base)
 
             assert state is not None
-            yield Rig(state["services"], client)
+            yield Rig(state["services"], client, with_state)
 
 
 def operator_headers() -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 from router.api.endpoints import Endpoint
 from router.api.table import ENDPOINTS
 from router.app import API_PREFIXES, ROUTES
+from router.dashboard.table import PAGES
 from router.principals import ROLES
 from tests.router.api.rig import Rig, open_rig
 
@@ -23,6 +24,7 @@ OPEN = {
     "/openapi.json": "anybody",
     "/api/reports": "the token of a call",
     "/api/calls/{id}/tools/{name}": "the token of a call",
+    "/assets/{name}": "anybody: style and scripts",
 }
 
 
@@ -44,11 +46,12 @@ def test_every_route_is_in_the_table_or_known_to_be_open() -> None:
     paths = {route.path for route in ROUTES}
     listed = {prefix + one.path for prefix in API_PREFIXES for one in ENDPOINTS}
 
-    assert paths == listed | set(OPEN)
+    assert paths == listed | set(OPEN) | {page.path for page in PAGES}
 
 
-def test_only_signing_in_needs_nothing() -> None:
+def test_only_signing_in_and_a_language_need_nothing() -> None:
     assert [one.path for one in ENDPOINTS if one.needs == "nothing"] == ["/login"]
+    assert {page.path for page in PAGES if page.needs == "nothing"} == {"/login", "/language"}
 
 
 def url(one: Endpoint) -> str:
@@ -84,7 +87,15 @@ async def test_a_role_opens_what_it_is_for_and_nothing_more(rig: Rig, one: Endpo
 
 async def test_every_answer_carries_the_headers_that_keep_a_browser_safe(rig: Rig) -> None:
     async with rig.client() as client:
-        for path in ("/health", "/metrics", "/openapi.json", "/api/me", "/nowhere"):
+        for path in (
+            "/health",
+            "/metrics",
+            "/openapi.json",
+            "/api/me",
+            "/nowhere",
+            "/login",
+            "/calls",
+        ):
             headers = (await client.get(path)).headers
 
             assert "frame-ancestors 'none'" in headers["content-security-policy"]

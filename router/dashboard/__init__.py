@@ -1,0 +1,1 @@
+"""Pages for people: rows like the routes of the API, rendered here, readable without scripts."""

@@ -1,0 +1,31 @@
+"""The first page: what goes on now, the figures of a day, what troubles calls to come."""
+
+from dataclasses import asdict
+from typing import Final
+
+from starlette.responses import Response
+
+from router.dashboard.pages import Visit
+from router.records.archive import CallFilter
+from router.records.figures import figures_of
+
+DAY_S: Final = 86_400.0
+ROWS: Final = 10
+
+
+async def overview(visit: Visit) -> Response:
+    """Show it."""
+    services, tenant = visit.services, visit.tenant
+    active = await services.calls.page(CallFilter(tenant=tenant, is_open=True), None, 50)
+    latest = await services.calls.page(CallFilter(tenant=tenant, is_open=False), None, ROWS)
+    figures = await figures_of(services.store, tenant, services.clock() - DAY_S)
+    return visit.render(
+        "overview.html",
+        active=await visit.shown([asdict(row) for row in active.rows], clear=False),
+        more_active=active.next is not None,
+        latest=await visit.shown([asdict(row) for row in latest.rows], clear=False),
+        figures=figures,
+        since=round(services.clock() - DAY_S),
+        warnings=services.checkups.shown(),
+        now=services.clock(),
+    )

@@ -1,0 +1,110 @@
+"""The dashboard in a real browser: a call that goes on, keys, and what axe finds."""
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage
+
+from personas.reports import Turn
+from tests.browser.conftest import OVER, RUNNING, Site
+from tests.router.dashboard.rig import conversation, more, told
+
+AXE = Path(__file__).parent / "vendored" / "axe.min.js"
+PAGES = (
+    "/",
+    "/calls",
+    f"/calls/{OVER}",
+    f"/calls/{RUNNING}",
+    "/who?number=101",
+    "/webhooks",
+    "/system",
+    "/settings",
+)
+Theme = Literal["light", "dark"]
+
+
+async def test_an_open_overview_shows_a_new_call_and_an_open_call_its_next_words(
+    browser: Browser, site: Site
+) -> None:
+    troubles: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            troubles.append(message.text)
+
+    context = await browser.new_context()
+    context.on("console", note)
+    await site.sign_in(context)
+    overview, call = await context.new_page(), await context.new_page()
+    await call.goto(f"{site.url}/calls/{RUNNING}")
+    said = Turn(by="agent", text="Then I shall see you tomorrow at nine.")
+    await more(site.rig, RUNNING, [said], at=time.time(), first=5)
+    await call.get_by_text("see you tomorrow at nine").wait_for(timeout=15_000)
+
+    await overview.goto(site.url)
+    await told(site.rig, "e" * 32, *conversation(), at=time.time())
+    await overview.locator(f'a[href="/calls/{"e" * 32}"]').first.wait_for(timeout=15_000)
+
+    assert troubles == []
+    await context.close()
+
+
+async def test_keys_move_about_and_can_be_switched_off(browser: Browser, site: Site) -> None:
+    context = await browser.new_context()
+    await site.sign_in(context)
+    page = await context.new_page()
+    await page.goto(f"{site.url}/calls")
+
+    await page.keyboard.press("j")
+    await page.keyboard.press("j")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"**/calls/{OVER}")
+    await page.keyboard.press("g")
+    await page.keyboard.press("c")
+    await page.wait_for_url("**/calls")
+    await page.keyboard.press("/")
+    await page.wait_for_function("document.activeElement.id === 'search'")
+    await page.keyboard.press("Tab")
+    await page.locator("h1").click()
+    await page.keyboard.press("?")
+    await page.locator("#keys-on").uncheck()
+    await page.get_by_role("button", name="Close").click()
+    await page.keyboard.press("?")
+
+    assert not await page.locator("#sheet").is_visible()
+    await context.close()
+
+
+async def test_pages_can_be_read_without_scripts(browser: Browser, site: Site) -> None:
+    context = await browser.new_context(java_script_enabled=False)
+    await site.sign_in(context)
+    page = await context.new_page()
+    await page.goto(f"{site.url}/calls/{OVER}")
+
+    assert "toothache" in await page.inner_text("main")
+    assert "UTC" in await page.inner_text("main")
+    await context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_axe_finds_nothing_on_any_page(browser: Browser, site: Site, theme: Theme) -> None:
+    context = await browser.new_context(color_scheme=theme, bypass_csp=True)  # axe is injected
+    page = await context.new_page()
+    found: dict[str, Any] = {}
+
+    async def look(path: str) -> None:
+        await page.goto(site.url + path)
+        await page.add_script_tag(path=AXE)
+        run = await page.evaluate("axe.run()")
+        for one in run["violations"]:
+            found[f"{path} {one['id']}"] = [node["html"] for node in one["nodes"][:3]]
+
+    await look("/login")
+    await site.sign_in(context)
+    for path in (*PAGES, "/calls/unknown"):
+        await look(path)
+
+    assert found == {}
+    await context.close()

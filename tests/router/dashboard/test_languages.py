@@ -1,0 +1,30 @@
+"""Every word of the pages is there in every language."""
+
+from pathlib import Path
+
+from babel.messages.extract import extract_from_dir
+
+from router import dashboard
+from router.dashboard.languages import LANGUAGES, words
+from router.dashboard.table import PAGES
+
+TEMPLATES = Path(dashboard.__file__).parent / "templates"
+
+
+def asked() -> set[str]:
+    found: set[str] = {page.title for page in PAGES if page.method == "GET"}
+    how = [("**.html", "jinja2.ext:babel_extract")]
+    for _, _, message, *_ in extract_from_dir(
+        str(TEMPLATES), how, {"**.html": {"silent": "false"}}
+    ):
+        found |= {message} if isinstance(message, str) else set(message)
+    return found
+
+
+def test_german_has_every_word_and_none_that_nobody_asks_for() -> None:
+    named = {"no_answer", "busy", "declined", "voicemail", "answered", "transferred"}
+    named |= {"house", "file", "stale", "last_known_good", "inbound", "outbound"}
+    named |= {"warning", "error", "Not possible"}
+
+    assert set(words("de")) == asked() | named
+    assert set(LANGUAGES) == {"en", "de"}

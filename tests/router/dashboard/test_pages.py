@@ -1,0 +1,291 @@
+"""What the pages show, to whom, in which language."""
+
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from personas.reports import Turn
+from router.dashboard.assets import FOLDER, assets
+from router.dashboard.pages import safe_path
+from router.dashboard.table import PAGES
+from router.principals import ROLES
+from tests.router.api.rig import PASSWORD, Rig, open_rig
+from tests.router.dashboard.rig import (
+    CALLER,
+    DIALED,
+    ENDED,
+    conversation,
+    csrf_of,
+    rung,
+    signed_in,
+    told,
+)
+
+CALL_ID = "0123456789abcdef0123456789abcdef"  # ten digits in a row: no phone number
+OTHER_ID = "b" * 32
+READ = [page.path for page in PAGES if page.method == "GET" and page.needs != "nothing"]
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with open_rig(tmp_path) as rig:
+        yield rig
+
+
+@pytest.mark.parametrize("path", READ)
+async def test_a_stranger_is_sent_to_the_form_and_then_to_where_they_wanted_to(
+    rig: Rig, path: str
+) -> None:
+    wanted = path.replace("{id}", "x") + "?limit=5"
+    await rig.user("ann@example.org", "admin")
+    async with rig.client() as client:
+        sent = await client.get(wanted)
+        page = await client.get(sent.headers["location"])
+        following = f"{wanted}".replace("&", "&amp;")
+        form = {"email": "ann@example.org", "password": PASSWORD, "next": wanted}
+        done = await client.post("/login", data=form)
+
+    assert sent.status_code == 303
+    assert sent.headers["location"].startswith("/login?next=%2F")
+    assert f'name="next" value="{following}"' in page.text
+    assert (done.status_code, done.headers["location"]) == (303, wanted)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    "page", [one for one in PAGES if one.needs != "nothing"], ids=lambda one: one.path
+)
+async def test_a_role_opens_the_pages_that_are_for_it(rig: Rig, role: str, page: object) -> None:
+    one = next(row for row in PAGES if row is page)
+    ranks = ("nothing", *ROLES)
+    async with rig.client() as client:
+        await signed_in(rig, client, next(known for known in ROLES if known == role))
+        answer = await client.request(one.method, one.path.replace("{id}", "x"), data={"a": "b"})
+
+    enough = ranks.index(one.needs) <= ranks.index(role)
+    refused_role = answer.status_code == 403 and "role_too_small" in answer.text
+    assert refused_role is not enough
+    assert answer.status_code < 500
+
+
+async def test_signing_out_needs_the_token_of_the_page_and_ends_the_session(rig: Rig) -> None:
+    async with rig.client() as client:
+        await signed_in(rig, client, "viewer")
+        csrf = csrf_of((await client.get("/")).text)
+        forged = await client.post("/logout", data={"csrf": "guessed"})
+        still = await client.get("/")
+        done = await client.post("/logout", data={"csrf": csrf})
+        after = await client.get("/")
+
+    assert forged.status_code == 403
+    assert still.status_code == 200
+    assert done.headers["location"] == "/login"
+    assert after.headers["location"] == "/login"
+
+
+async def test_a_form_from_another_page_signs_nobody_in(rig: Rig) -> None:
+    await rig.user("ann@example.org", "viewer")
+    form = {"email": "ann@example.org", "password": PASSWORD}
+    async with rig.client() as client:
+        answer = await client.post("/login", data=form, headers={"origin": "https://evil.test"})
+
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+
+
+async def test_a_wrong_password_is_said_so_and_the_sixth_try_has_to_wait(rig: Rig) -> None:
+    await rig.user("ann@example.org", "viewer")
+    async with rig.client() as client:
+        answers = [
+            await client.post("/login", data={"email": "ann@example.org", "password": "guess"})
+            for _ in range(6)
+        ]
+
+    assert [one.status_code for one in answers] == [401] * 5 + [429]
+    assert "Address or password is wrong." in answers[0].text
+    assert 'value="ann@example.org"' in answers[0].text
+    assert "guess" not in answers[0].text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "goes_to"),
+    [
+        ("/calls?open=true", "/calls?open=true"),
+        ("//evil.test/", "/"),
+        ("https://evil.test/", "/"),
+        ("/\\evil.test", "/"),
+        ("/\n/evil.test", "/"),
+        ("calls", "/"),
+        ("", "/"),
+    ],
+)
+def test_after_signing_in_nobody_is_sent_elsewhere(wanted: str, goes_to: str) -> None:
+    assert safe_path(wanted) == goes_to
+
+
+async def test_an_empty_router_says_on_every_page_what_to_do_next(rig: Rig) -> None:
+    async with rig.client() as client:
+        await signed_in(rig, client, "admin")
+        overview, calls, webhooks, settings = [
+            (await client.get(path)).text for path in ("/", "/calls", "/webhooks", "/settings")
+        ]
+
+    assert "Nobody is calling." in overview
+    assert "make demo" in calls
+    assert "persona-router trigger" in webhooks
+    assert "persona-router tokens add" in settings
+
+
+async def test_a_call_is_shown_with_its_stages_persona_words_and_facts_and_no_number(
+    rig: Rig,
+) -> None:
+    said = Turn(by="caller", text=f"I am on {CALLER}.")
+    await told(rig, CALL_ID, *conversation(), said, ENDED, at=time.time() - 100)
+    async with rig.client() as client:
+        await signed_in(rig, client, "viewer")
+        page = (await client.get(f"/calls/{CALL_ID}")).text
+        listed = (await client.get("/calls")).text
+        first = (await client.get("/")).text
+
+    for word in ("Lakeside Dental", "toothache", "urgent", "the persona API answered", "answered"):
+        assert word in page
+    assert "sha256:a1a1a1a1a1a1" in page
+    assert f'href="/calls/{CALL_ID}"' in listed
+    assert f'href="/calls/{CALL_ID}"' in first
+    for text in (page, listed, first):
+        assert CALLER[2:] not in text
+        assert DIALED[2:] not in text
+
+
+async def test_an_operator_may_see_numbers_and_that_is_audited(rig: Rig) -> None:
+    await told(rig, CALL_ID, ENDED, at=time.time() - 100)
+    path = f"/calls/{CALL_ID}?numbers=clear"
+    async with rig.client() as viewer, rig.client() as operator:
+        await signed_in(rig, viewer, "viewer")
+        await signed_in(rig, operator, "operator")
+        refused, shown = await viewer.get(path), await operator.get(path)
+        offered = await viewer.get(f"/calls/{CALL_ID}")
+
+    assert refused.status_code == 403
+    assert CALLER in shown.text
+    assert "numbers=clear" not in offered.text
+    deeds = await rig.services.access.accounts.deeds("default")
+    assert [(deed.did, deed.subject) for deed in deeds] == [
+        ("numbers.revealed", f"/calls/{CALL_ID}")
+    ]
+
+
+async def test_a_filtered_list_links_its_json_and_csv_twins_which_have_the_same_rows(
+    rig: Rig,
+) -> None:
+    await told(rig, "c1", ENDED, at=time.time() - 100)
+    await told(rig, "c2", at=time.time() - 50)
+    async with rig.client() as client:
+        await signed_in(rig, client, "viewer")
+        page = (await client.get("/calls?open=true&caller=&within=hour")).text
+        twin = page.split('href="/api/calls?')[1].split('"')[0].replace("&amp;", "&")
+        rows = (await client.get(f"/api/calls?{twin}")).json()["items"]
+        bad = await client.get("/calls?cursor=xyz")
+
+    assert 'href="/calls/c2"' in page
+    assert 'href="/calls/c1"' not in page
+    assert [row["call_id"] for row in rows] == ["c2"]
+    assert bad.status_code == 422
+
+
+async def test_the_box_says_which_persona_would_answer_a_number(rig: Rig) -> None:
+    async with rig.client() as client:
+        await signed_in(rig, client, "operator")
+        empty = (await client.get("/who")).text
+        page = (await client.get("/who", params={"number": DIALED, "trunk": ""})).text
+
+    assert "nobody is called" in empty
+    assert DIALED in page
+    assert "house" in page
+
+
+async def test_the_journal_is_shown_and_links_the_call_whose_stages_are_measured(
+    rig: Rig,
+) -> None:
+    await told(rig, OTHER_ID, ENDED, at=time.time() - 100)
+    await rung(rig, OTHER_ID)
+    async with rig.client() as client:
+        await signed_in(rig, client, "operator")
+        journal = (await client.get("/webhooks")).text
+        page = (await client.get(f"/calls/{OTHER_ID}")).text
+
+    assert f'href="/calls/{OTHER_ID}"' in journal
+    assert "dispatched" in journal
+    assert "slowest" in page
+    assert CALLER[2:] not in journal
+
+
+async def test_older_pages_follow(rig: Rig) -> None:
+    for number in range(3):
+        await told(rig, f"c{number}", ENDED, at=time.time() - 900 + number)
+    async with rig.client() as client:
+        await signed_in(rig, client, "viewer")
+        page = (await client.get("/calls?limit=2")).text
+        older = page.split('" rel="next"')[0].rpartition('href="')[2].replace("&amp;", "&")
+        last = (await client.get(older)).text
+
+    assert 'href="/calls/c2"' in page
+    assert 'href="/calls/c0"' not in page
+    assert 'href="/calls/c0"' in last
+    assert 'rel="next"' not in last
+
+
+async def test_another_tenants_call_is_not_there(rig: Rig) -> None:
+    await told(rig, "c1", ENDED, at=time.time() - 100)
+    async with rig.client() as client:
+        headers = await rig.token("admin", "north")
+        assert (await client.get("/calls/c1", headers=headers)).status_code == 404
+        assert "/calls/c1" not in (await client.get("/", headers=headers)).text
+
+
+@pytest.mark.parametrize(
+    ("wish", "title"),
+    [("de-AT,en;q=0.5", "Anrufe"), ("en", "Calls"), ("fr", "Calls"), ("", "Calls")],
+)
+async def test_pages_come_in_the_language_that_the_browser_asks_for(
+    rig: Rig, wish: str, title: str
+) -> None:
+    async with rig.client() as client:
+        await signed_in(rig, client, "viewer")
+        page = (await client.get("/calls", headers={"accept-language": wish})).text
+
+    assert f"<title>{title} " in page
+
+
+async def test_the_chosen_language_stays(rig: Rig) -> None:
+    async with rig.client() as client:
+        await signed_in(rig, client, "viewer")
+        csrf = csrf_of((await client.get("/")).text)
+        form = {"language": "de", "next": "/calls", "csrf": csrf}
+        sent = await client.post("/language", data=form)
+        page = (await client.get(sent.headers["location"])).text
+
+    assert sent.headers["location"] == "/calls"
+    assert '<html lang="de">' in page
+
+
+async def test_style_and_scripts_are_kept_and_change_their_address_with_their_content(
+    rig: Rig,
+) -> None:
+    async with rig.client() as client:
+        page = (await client.get("/login")).text
+        for name, asset in assets().items():
+            assert f"/assets/{name}?{asset.mark}" in page
+            answer = await client.get(f"/assets/{name}")
+            assert "immutable" in answer.headers["cache-control"]
+            assert "javascript" in answer.headers["content-type"] or name.endswith(".css")
+        assert (await client.get("/assets/../pages.py")).status_code == 404
+
+
+def test_what_is_vendored_is_what_it_says_it_is() -> None:
+    for line in (FOLDER / "VENDORED").read_text().splitlines():
+        digest, name, *_ = line.split()
+        assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() == digest
