@@ -1,13 +1,13 @@
 """Campaigns that were made by operators.
 
-Revision ID: 0010
+Revision ID: 0009
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0009"
+down_revision = "0008"
 
 
 def upgrade() -> None:

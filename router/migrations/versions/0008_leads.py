@@ -1,12 +1,12 @@
 """Lists of leads.
 
-Revision ID: 0009
+Revision ID: 0008
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
+revision = "0008"
 down_revision = "0007"
 
 
