@@ -53,7 +53,13 @@ async def open_bed(
             environ=environ,
             persona_api_base=persona_api.url,
             # no warm-up: the tests count what the persona API is asked
-            settings={"DEFAULT_REGION": "US", "PERSONA_WARM_UP": "0", **(router_settings or {})},
+            # patience: on a busy machine an agent takes its time, and a second one would be sent
+            settings={
+                "DEFAULT_REGION": "US",
+                "PERSONA_WARM_UP": "0",
+                "ANSWER_TIMEOUT_S": "10",
+                **(router_settings or {}),
+            },
         )
         livekit = await stack.enter_async_context(
             LiveKitServer(
