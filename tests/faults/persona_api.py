@@ -300,9 +300,11 @@ async def _longest_wait(trouble: Callable[[asyncio.StreamWriter], Awaitable[None
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            await trouble(writer)
-        writer.close()
+        try:
+            with suppress(OSError):
+                await trouble(writer)
+        finally:
+            writer.transport.abort()  # when it is cancelled too
 
     def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.create_task(serve(writer)))
@@ -323,6 +325,7 @@ async def _longest_wait(trouble: Callable[[asyncio.StreamWriter], Awaitable[None
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+    await asyncio.sleep(0)  # in which the loop closes what was aborted
     return max(waits)
 
 

@@ -10,15 +10,6 @@ from router.demo.settings import DemoSettings
 from tests.faults.__main__ import scenarios
 from tests.faults.scenario import Ground, Run, Scenario
 
-# Of hundreds of connections that are cut, one may be collected before its loop has closed it.
-pytestmark = [
-    pytest.mark.filterwarnings(
-        f"ignore:Exception ignored in. <function {name}.__del__"
-        ":pytest.PytestUnraisableExceptionWarning"
-    )
-    for name in ("_SelectorTransport", "StreamWriter")
-]
-
 QUICK = [scenario for scenario in scenarios() if scenario.quick]
 
 
