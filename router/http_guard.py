@@ -15,7 +15,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-Reason = Literal["head_slow", "head_large", "request_slow", "newcomers", "connections"]
+Reason = Literal[
+    "head_slow", "head_large", "request_slow", "newcomers", "connections", "reader_slow"
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +83,9 @@ class GuardedProtocol(HttpToolsProtocol):
         *,
         crowd: Crowd,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        # for answers that last: they end when the server stops, and can cut who does not read
+        super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+        self.ending = asyncio.Event()
         self._crowd = crowd
         self._whole = self.cycle  # of the request that came whole last
         self._is_known = False
@@ -107,6 +111,15 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         self._crowd.forget(self)
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Finish what is under way: the server is about to stop."""
+        self.ending.set()
+        super().shutdown()
+
+    def abort(self) -> None:
+        """End at once: what is to be sent is not taken."""
+        self._crowd.cut(self, "reader_slow")
 
     def data_received(self, data: bytes) -> None:
         """Take in a piece."""

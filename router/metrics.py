@@ -82,7 +82,7 @@ class Metrics:
         )
         self.connections_cut = self._counter(
             "connections_cut",
-            "Connections that were closed before a whole request came, or for room, by reason.",
+            "Connections that were cut: no whole request came, for room, or unread, by reason.",
             "reason",
         )
         self.stages = ByLabel(

@@ -39,6 +39,7 @@ from router.records.do_not_call import DoNotCall
 from router.records.journal import Journal
 from router.records.leads import Leads
 from router.records.leases import Lease
+from router.records.outbox import Outbox
 from router.records.owed import Owed
 from router.records.recollection import Recollection
 from router.recovery import Limits
@@ -80,6 +81,7 @@ class Services:
     leads: Leads
     campaigns: Campaigns
     do_not_call: DoNotCall
+    outbox: Outbox
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -178,6 +180,7 @@ async def open_services(
                     toolbox=toolbox_for(claims),
                     appointments=appointments,
                     do_not_call=DoNotCall(store, clock=clock),
+                    outbox=Outbox(store, clock=clock),
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,
