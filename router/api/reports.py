@@ -26,6 +26,7 @@ async def report(request: Request) -> Response:
         return problem_of(exc.status, exc.title, exc.reason, exc.fix)
     try:
         acknowledged = await services.calls.take(told)
+        await services.engine.heard(told)
     except StoreUnavailable as exc:
         log.error("report.not_stored", call_id=told.call_id, reason=exc.reason)
         counted["not_stored"].inc()
