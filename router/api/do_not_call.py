@@ -8,16 +8,21 @@ from starlette.responses import JSONResponse, Response
 
 from personas.logs import masked
 from personas.phone import parse
+from router.access import permit
 from router.api.calls import Listing, bad_cursor, listed
 from router.api.endpoints import Ask, body_of
 from router.errors import BadCursor, RequestRefused
 from router.number_lists import MAX_BYTES, read_numbers
-from router.records.do_not_call import EVERYWHERE, Entry, Source, campaign_scope
+from router.principals import DEFAULT_TENANT
+from router.records.do_not_call import EVERYWHERE, OF_TENANT, Entry, Source, campaign_scope
 
 MAX_REPORTED: Final = 100  # lines in an answer
 Number = Annotated[str, Field(min_length=1, max_length=64)]
 CampaignId = Annotated[
     str | None, Field(min_length=1, max_length=100, description="for one campaign alone")
+]
+Everywhere = Annotated[
+    bool, Field(description="for every tenant: needs an admin of the tenant `default`")
 ]
 
 
@@ -26,6 +31,7 @@ class WhichEntries(Listing):
 
     number: Annotated[str | None, Field(max_length=64)] = None
     campaign_id: CampaignId = None
+    everywhere: Everywhere = False
 
 
 class WhichEntry(BaseModel):
@@ -35,6 +41,7 @@ class WhichEntry(BaseModel):
 
     number: Number
     campaign_id: CampaignId = None
+    everywhere: Everywhere = False
 
 
 class NewEntry(WhichEntry):
@@ -49,13 +56,14 @@ class ForWhom(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     campaign_id: CampaignId = None
+    everywhere: Everywhere = False
 
 
 class EntryShown(BaseModel):
     """A number that is not called; times are Unix seconds."""
 
     number: str
-    scope: str = Field(description="everywhere, or campaign:ID")
+    scope: str = Field(description="tenant, campaign:ID, or everywhere: of every tenant")
     since: float
     source: Source
     call_id: str | None = Field(description="the call in which it was asked for")
@@ -88,7 +96,7 @@ async def list_entries(ask: Ask) -> Response:
     """List who is not called."""
     asked: WhichEntries = ask.query
     number = None if asked.number is None else _e164(ask, asked.number)
-    scope = campaign_scope(asked.campaign_id) if asked.campaign_id else None
+    scope = _scope(ask, asked) if asked.campaign_id or asked.everywhere else None
     try:
         page = await ask.services.do_not_call.page(
             ask.tenant, number=number, scope=scope, cursor=asked.cursor, limit=asked.limit
@@ -102,7 +110,7 @@ async def list_entries(ask: Ask) -> Response:
 async def add_entry(ask: Ask) -> Response:
     """Put a number on the list; a wish that is there already stands."""
     wanted: NewEntry = ask.body
-    number, scope = _e164(ask, wanted.number), _scope(wanted.campaign_id)
+    number, scope = _e164(ask, wanted.number), _scope(ask, wanted)
     added = await ask.services.do_not_call.add(
         number, source="api", scope=scope, reason=wanted.reason, tenant=ask.tenant
     )
@@ -112,7 +120,7 @@ async def add_entry(ask: Ask) -> Response:
 
 async def remove_entry(ask: Ask) -> Response:
     """Take a number off the list."""
-    number, scope = _e164(ask, ask.query.number), _scope(ask.query.campaign_id)
+    number, scope = _e164(ask, ask.query.number), _scope(ask, ask.query)
     if not await ask.services.do_not_call.remove(number, scope=scope, tenant=ask.tenant):
         fix = "GET /api/dnc lists them; a campaign's own entry needs its campaign_id"
         raise RequestRefused("no_such_entry", status=404, fix=fix)
@@ -126,7 +134,7 @@ async def import_entries(ask: Ask) -> Response:
     if kind != "text/csv":
         raise RequestRefused("not_csv", status=415, fix="send Content-Type: text/csv")
     found = read_numbers(await body_of(ask.request, MAX_BYTES), _region(ask))
-    scope = _scope(ask.query.campaign_id)
+    scope = _scope(ask, ask.query)
     added = await ask.services.do_not_call.add_all(
         found.numbers, source="csv", scope=scope, tenant=ask.tenant
     )
@@ -141,8 +149,17 @@ async def import_entries(ask: Ask) -> Response:
     )
 
 
-def _scope(campaign_id: str | None) -> str:
-    return campaign_scope(campaign_id) if campaign_id else EVERYWHERE
+def _scope(ask: Ask, asked: WhichEntries | WhichEntry | ForWhom) -> str:
+    if not asked.everywhere:
+        return campaign_scope(asked.campaign_id) if asked.campaign_id else OF_TENANT
+    if asked.campaign_id:
+        fix = "send campaign_id, or everywhere"
+        raise RequestRefused("two_scopes", status=422, fix=fix)
+    permit(ask.principal, "admin")
+    if ask.tenant != DEFAULT_TENANT:
+        fix = "a wish for every tenant is kept by an admin of the tenant default; leave it out"
+        raise RequestRefused("not_yours", status=403, fix=fix)
+    return EVERYWHERE
 
 
 def _region(ask: Ask) -> str | None:

@@ -26,6 +26,7 @@ from router.errors import StoreUnavailable
 from router.records.archive import Archive
 from router.records.call_tables import TENANT, calls, events, facts
 from router.records.claims import claims
+from router.records.rung import note_rung, rung
 from router.records.summary import KINDS, summary
 
 log = structlog.get_logger(__name__)
@@ -208,7 +209,7 @@ class Calls(Archive):
 
         def purge(connection: sa.Connection) -> int:
             found = connection.execute(old).scalars().all()
-            for table in (events, facts, calls):
+            for table in (events, facts, rung, calls):
                 connection.execute(sa.delete(table).where(table.c.call_id.in_(found)))
             return len(found)
 
@@ -311,6 +312,7 @@ class Calls(Archive):
         before = connection.execute(sa.select(calls).where(calls.c.call_id == call_id)).one()
         columns |= _ring(before, columns)
         self._update(connection, call_id, columns)
+        note_rung(connection, {**before._mapping, **columns})  # noqa: SLF001 - documented
         caller = columns.get("caller")
         if caller is not None and caller != before.caller:
             connection.execute(
