@@ -10,6 +10,7 @@ from router.answers import BY_STATUS, DONE, ONLY_POST, Answered, again
 from router.errors import DeliveryRefused
 from router.events import verify
 from router.inbound import AGAIN, Outcome
+from router.metrics import Metrics
 from router.records.journal import Delivered
 from router.routing import Event
 from router.services import Services, State
@@ -47,7 +48,8 @@ class WebhookEndpoint:
             metrics.deliveries["refused"].inc()
             services.journal.note_refused(received_at, exc)
             return BY_STATUS[exc.status]
-        verify_ms = round((time.perf_counter() - started) * 1000, 2)
+        verified = time.perf_counter()
+        verify_ms = round((verified - started) * 1000, 2)
         gate = services.gate
         if not gate.enter() and (again_in_s := await gate.wait()):
             metrics.count_event(event.name)
@@ -66,6 +68,9 @@ class WebhookEndpoint:
             gate.leave(time.perf_counter() - began)
             metrics.count_event(event.name)  # not before: somebody may be ringing
         metrics.deliveries[outcome.verdict].inc()
+        services.tally.delivered(event)
+        if outcome.verdict == "dispatched":
+            _count_stages(metrics, event, received_at, (started, verified, began))
         if event.name == "room_finished":
             services.calls.room_finished(event.room_sid)
         repeated = outcome.verdict in AGAIN
@@ -73,6 +78,19 @@ class WebhookEndpoint:
             _delivered(event, outcome, 503 if repeated else 200, received_at, verify_ms)
         )
         return again(outcome.again_in_s) if repeated else DONE
+
+
+def _count_stages(
+    metrics: Metrics, event: Event, received_at: float, at: tuple[float, float, float]
+) -> None:
+    """Count the stages around those of the dispatch; *at*: begun, verified, out of the queue."""
+    started, verified, began = at
+    if event.participant is not None and event.participant.joined_at:
+        late_s = received_at - event.participant.joined_at
+        metrics.stages["webhook"].observe(max(0.0, late_s))
+    metrics.stages["verify"].observe(verified - started)
+    metrics.stages["queue"].observe(began - verified)
+    metrics.answering.observe(time.perf_counter() - started)
 
 
 def _delivered(

@@ -75,12 +75,28 @@ class Open:
     room_sid: str | None
 
 
-class Calls(Archive):
-    """The records. *clock* gives Unix seconds."""
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What a record has come to say that it did not say before."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+    rang_s: float | None = None  # it was picked up after so long
+    disposition: str | None = None  # it was closed
+    events: tuple[AnyCallEvent, ...] = ()  # what agents told, repeated ones left out
+
+
+class Calls(Archive):
+    """The records. *clock* gives Unix seconds; *notice* hears of what is new."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        notice: Callable[[Turned], None] = lambda _turned: None,
+    ) -> None:
         super().__init__(store)
         self._clock = clock
+        self._notice = notice
         self._dialect = sqlite if store.is_sqlite else postgresql
         self._begin = self._begin_statement()
         self._quick_begin = store.quick(self._begin, [column.name for column in calls.c])
@@ -110,7 +126,11 @@ class Calls(Archive):
             StoreUnavailable: it may or may not be stored; send it again.
         """
         now = self._clock()
-        return await self._store.write(lambda connection: self._take(connection, report, now))
+        acknowledged, turned = await self._store.write(
+            lambda connection: self._take(connection, report, now)
+        )
+        self._notice_all(turned)
+        return acknowledged
 
     async def ended(self, call_ids: Sequence[str], because: str) -> None:
         """Close what is open of these records; an agent may know better, now or later.
@@ -119,25 +139,30 @@ class Calls(Archive):
             StoreUnavailable: the database did not answer.
         """
         now = self._clock()
-        await self._store.write(lambda c: self.end(c, call_ids, because, now))
+        self._notice_all(await self._store.write(lambda c: self._end(c, call_ids, because, now)))
 
-    def end(
+    def _notice_all(self, turned: Sequence[Turned]) -> None:
+        for one in turned:
+            self._notice(one)
+
+    def _end(
         self, connection: sa.Connection, call_ids: Collection[str], because: str, at: float
-    ) -> None:
-        """Do as ``ended`` does, in somebody else's transaction."""
+    ) -> list[Turned]:
         is_open = (
             sa.select(calls.c.call_id)
             .where(calls.c.call_id.in_(list(call_ids)), calls.c.ended_at.is_(None))
             .order_by(calls.c.call_id)  # the same order everywhere: nobody waits in a circle
             .with_for_update()
         )
+        turned = []
         for call_id in connection.execute(is_open).scalars().all():
             closed = ClosedEvent(
                 seq=1, attempt=1, at=at, reason=because, disposition="", duration_s=0.0
             )
             row = _event_row(call_id, closed) | {"attempt": ROUTER}
             connection.execute(self._new_event, row)
-            self._summarise(connection, call_id, {})
+            turned.append(self._summarise(connection, call_id, {}))
+        return turned
 
     def room_finished(self, room_sid: str) -> None:
         """Close what is open in a room, soon."""
@@ -146,11 +171,11 @@ class Calls(Archive):
             calls.c.room_sid == room_sid, calls.c.ended_at.is_(None)
         )
 
-        def close(connection: sa.Connection) -> None:
+        def close(connection: sa.Connection) -> list[Turned]:
             found = connection.execute(in_room).scalars().all()
-            self.end(connection, found, "the room was closed", at)
+            return self._end(connection, found, "the room was closed", at)
 
-        self._store.write_soon(close, _not_written)
+        self._store.write_soon(close, _not_written, self._notice_all)
 
     # ---- housekeeping ----
 
@@ -190,12 +215,13 @@ class Calls(Archive):
         )
         now = self._clock()
 
-        def close(connection: sa.Connection) -> int:
+        def close(connection: sa.Connection) -> list[Turned]:
             found = connection.execute(old).scalars().all()
-            self.end(connection, found, "nothing was heard of it any more", now)
-            return len(found)
+            return self._end(connection, found, "nothing was heard of it any more", now)
 
-        return await self._store.write(close)
+        turned = await self._store.write(close)
+        self._notice_all(turned)
+        return len(turned)
 
     async def purge(self, days: float) -> int:
         """Delete up to ``PURGE_CHUNK`` calls that began more than *days* ago; return how many."""
@@ -216,12 +242,16 @@ class Calls(Archive):
 
     # ---- in a transaction ----
 
-    def _take(self, connection: sa.Connection, report: CallReport, now: float) -> int:
+    def _take(
+        self, connection: sa.Connection, report: CallReport, now: float
+    ) -> tuple[int, Sequence[Turned]]:
+        turned: list[Turned] = []
         call_id, attempt = report.call_id, report.attempt
         by_seq = {event.seq: event for event in report.events}
         rows = [_event_row(call_id, event) for event in by_seq.values()]
         stored = connection.execute(self._new_event, rows).scalars().all()
         if new := [by_seq[seq] for seq in stored]:
+            turned.append(Turned(events=tuple(new)))
             begun = min(event.at for event in new)
             row = _empty(call_id, now) | {"started_at": begun, "attempts": attempt}
             connection.execute(self._new_call, row)
@@ -231,12 +261,13 @@ class Calls(Archive):
             if told:
                 self._note_facts(connection, call_id, told)
             if any(event.kind in KINDS for event in new):
-                self._summarise(connection, call_id, self._qualification(connection, call_id, told))
+                values = self._qualification(connection, call_id, told)
+                turned.append(self._summarise(connection, call_id, values))
             elif told:
                 values = self._qualification(connection, call_id, told)
                 if values:
                     self._update(connection, call_id, values)
-        return _acknowledged(connection, call_id, attempt)
+        return _acknowledged(connection, call_id, attempt), turned
 
     def _note_facts(
         self, connection: sa.Connection, call_id: str, told: Sequence[FactEvent]
@@ -295,7 +326,7 @@ class Calls(Archive):
 
     def _summarise(
         self, connection: sa.Connection, call_id: str, values: Mapping[str, Any]
-    ) -> None:
+    ) -> Turned:
         """Make the record say what all events of the call say together."""
         found = connection.execute(
             sa.select(events.c.attempt, events.c.body).where(
@@ -316,6 +347,12 @@ class Calls(Archive):
             connection.execute(
                 sa.update(facts).where(facts.c.call_id == call_id).values(caller=caller)
             )
+        rang_ms = columns.get("ring_ms") if before.ring_ms is None else None
+        closed = before.ended_at is None and columns.get("ended_at") is not None
+        return Turned(
+            rang_s=None if rang_ms is None else rang_ms / 1000,
+            disposition=columns["disposition"] if closed else None,
+        )
 
     @staticmethod
     def _update(connection: sa.Connection, call_id: str, values: Mapping[str, Any]) -> None:
