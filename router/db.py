@@ -127,22 +127,14 @@ class Store:
             self._commit([write])
         return await self._within_deadline("write", done, patient=patient)
 
-    def write_soon(
-        self,
-        work: Work[T],
-        failed: Callable[[StoreUnavailable], None],
-        done: Callable[[T], None] = lambda _answer: None,
-    ) -> None:
+    def write_soon(self, work: Work[Any], failed: Callable[[StoreUnavailable], None]) -> None:
         """Run *work* as ``write`` does, but let it wait up to ``SOON_S`` for a transaction to join.
 
-        A later ``write`` to a SQLite store finds it done. *failed* is told if it could not be done,
-        *done* what it gave if it was.
+        A later ``write`` to a SQLite store finds it done. *failed* is told if it could not be done.
         """
 
-        def told(answer: T, error: Exception | None) -> None:
-            if error is None:
-                done(answer)
-            else:
+        def told(_answer: object, error: Exception | None) -> None:
+            if error is not None:
                 failed(StoreUnavailable(type(error).__name__))
 
         write = _Write(work, told)

@@ -318,13 +318,3 @@ async def test_what_somebody_waited_for_is_noted_with_its_seconds(store_url: str
 
     assert noted == [("write", None), ("write", "IntegrityError"), ("read", None)]
     await store.aclose()
-
-
-async def test_what_was_written_soon_tells_what_it_gave(store: Store) -> None:
-    failures: list[StoreUnavailable] = []
-    given: list[int] = []
-
-    store.write_soon(lambda _connection: 7, failures.append, given.append)
-    await store.flush()
-
-    assert (given, failures) == ([7], [])

@@ -119,7 +119,7 @@ def test_calls_whose_agent_never_comes_do_not_fill_the_memory() -> None:
 
 def test_what_agents_tell_is_counted_by_fixed_words() -> None:
     desk = Desk()
-    told = [
+    told: list[Fact | Problem | Latency] = [
         Fact(id="f1", category="+4930901820", information="x"),
         Problem(what="call +4930901820", code="other"),
         Latency(total_ms=800.0, llm_ms=300.0),

@@ -92,6 +92,7 @@ class Line:
         gone = body("room_finished", room=f"{name}-gone", room_sid=f"RM_{name}-gone")
         assert await self.deliver(gone) == 200
         assert await self.deliver(gone, "Bearer forged") == 401
+        await self.rig.services.calls.close_finished()
         await self.rig.services.do_not_call.add(CALLER, source="call")
         await self.rig.services.store.flush()
 
