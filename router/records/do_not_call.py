@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from router.db import Store, metadata
+from router.errors import StoreUnavailable
 from router.records.call_tables import TENANT
 from router.records.pages import Page, page_of
 from router.records.person_locks import lock_people
@@ -57,11 +58,18 @@ def campaign_scope(campaign_id: str) -> str:
 
 
 class DoNotCall:
-    """The list. *clock* gives Unix seconds."""
+    """The list. *clock* gives Unix seconds; *count* is told of every wish, stored or not_stored."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        count: Callable[[str, int], None] = lambda _outcome, _wishes: None,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._count = count
         dialect = sqlite if store.is_sqlite else postgresql
         self._insert = dialect.insert(do_not_call).on_conflict_do_nothing()
 
@@ -82,7 +90,7 @@ class DoNotCall:
         """
         row = self._row(number, source=source, scope=scope, tenant=tenant)
         row |= {"call_id": call_id, "reason": reason[:1000]}
-        return bool(await self._store.write(lambda connection: self._add(connection, [row])))
+        return bool(await self._written([row]))
 
     async def add_all(
         self,
@@ -101,7 +109,16 @@ class DoNotCall:
         waiting = iter(numbers)
         while some := tuple(islice(waiting, AT_ONCE)):
             rows = [self._row(one, source=source, scope=scope, tenant=tenant) for one in some]
-            added += await self._store.write(partial(self._add, rows=rows))
+            added += await self._written(rows)
+        return added
+
+    async def _written(self, rows: Sequence[dict[str, Any]]) -> int:
+        try:
+            added = await self._store.write(partial(self._add, rows=rows))
+        except StoreUnavailable:
+            self._count("not_stored", len(rows))
+            raise
+        self._count("stored", len(rows))
         return added
 
     async def remove(self, number: str, *, scope: str = OF_TENANT, tenant: str = TENANT) -> bool:

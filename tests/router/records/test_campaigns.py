@@ -1,7 +1,6 @@
 """Campaigns, and what is known of earlier calls, in either database."""
 
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 import sqlalchemy as sa
@@ -16,13 +15,6 @@ from router.records.past_calls import PastCalls
 from router.records.rung import note_rung
 
 ONE = read_campaign({"name": "One", "retries": {"busy": {"times": 2, "after_s": 600}}})
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    store = await Store(store_url).open()
-    yield store
-    await store.aclose()
 
 
 async def test_a_campaign_is_kept_changed_and_put_away(store: Store) -> None:
