@@ -195,8 +195,7 @@ class Engine:
         """Put together the order to call a lead of a list."""
         return Order(
             tenant=tenant,
-            campaign=known.campaign,
-            archived=known.archived,
+            known=known,
             campaign_version=version_of_campaign(known.campaign),
             lead=found.lead,
             lead_id=f"{list_id}:{found.position}",

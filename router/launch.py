@@ -1,16 +1,21 @@
 """Finds out what the gate has to know before a campaign calls anybody."""
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
-from router.campaigns.gate import DAY_S, Verdict, decide
+from router.campaigns.gate import DAY_S, GateInputs, GateVerdict, decide, has_budget
 from router.campaigns.policies import shipped
-from router.campaigns.preview import Knowledge, question_of
+from router.campaigns.preview import Knowledge
 from router.db import Store
-from router.records.attempts import Order, call_attempt
+from router.records.attempts import Judge, Order, call_attempt
 from router.records.call_tables import calls
 from router.records.campaigns import KnownCampaign
-from router.records.do_not_call import EVERYWHERE, DoNotCall, campaign_scope, do_not_call
+from router.records.consents import Consents
+from router.records.do_not_call import DoNotCall
+from router.records.gate_inputs import WEEK_S, gather
 from router.records.past_calls import PastCalls
+from router.records.rung import rung_at
 from router.settings import RouterSettings
 
 
@@ -20,63 +25,62 @@ async def knowledge_of(
     """Read it, as it is now; *at* is Unix seconds. Raises StoreUnavailable."""
     past, key = PastCalls(store), known.campaign.key
     listed = DoNotCall(store, clock=lambda: at)
+    agreed = await Consents(store, clock=lambda: at).by_number(tenant)
     ours = {*settings.number_by_trunk().values(), known.campaign.caller_number}
     return Knowledge(
-        listed=await listed.numbers(campaign_id=key),
+        listed=await listed.scopes(campaign_id=key, tenant=tenant),
+        agreed=agreed,
         called=await past.called(tenant, at - 7 * DAY_S),
-        calls_made=await past.made(tenant, key),
+        spent=await past.spent(tenant, key, at),
         own_numbers=await past.own_numbers(tenant) | ours,
         archived=known.archived,
     )
 
 
-def judge(connection: sa.Connection, order: Order, at: float) -> Verdict:
-    """Ask the gate about one lead, in the transaction that claims it; *at* is Unix seconds.
+def judge_for(settings: RouterSettings) -> Judge:
+    """Return what asks the gate about one lead, in the transaction that claims it."""
+    trunks = frozenset(settings.number_by_trunk().values())
 
-    Attempts that the gate refused were no calls. A call of ours has an attempt and a record of the
-    same id, and is counted once.
+    def judge(connection: sa.Connection, order: Order, at: float) -> GateVerdict:
+        own = trunks | {order.campaign.caller_number} - {""}
+        asked = gather(
+            connection, order.lead, order.known, at, tenant=order.tenant, own_numbers=own
+        )
+        return decide(with_attempts(connection, order, asked), shipped())
+
+    return judge
+
+
+def with_attempts(connection: sa.Connection, order: Order, asked: GateInputs) -> GateInputs:
+    """Add the attempts of which the records of calls know nothing yet.
+
+    A call of ours has an attempt and, a moment later, a record of the same id and room; it counts
+    once. What the gate refused, or what was never sent, was no call.
     """
-    number, key, since = order.lead.phone, order.campaign.key, at - 7 * DAY_S
-    mine = (call_attempt.c.tenant == order.tenant) & (call_attempt.c.state != "refused")
-    others = (
-        (calls.c.tenant == order.tenant)
-        & (calls.c.direction == "outbound")
-        & ~sa.exists().where(call_attempt.c.attempt_id == calls.c.call_id)
+    row = call_attempt.c
+    was_call = (row.tenant == order.tenant) & (
+        row.dialed_at.is_not(None) | (row.state == "claimed")
     )
-    called = [
-        sa.select(call_attempt.c.claimed_at).where(
-            mine, call_attempt.c.number == number, call_attempt.c.claimed_at > since
-        ),
-        *(
-            sa.select(calls.c.started_at).where(
-                others, column == number, calls.c.started_at > since
-            )
-            for column in (calls.c.caller, calls.c.dialed_number)
-        ),
-    ]
-    made = [
-        sa.select(sa.func.count())
-        .select_from(call_attempt)
-        .where(mine, call_attempt.c.campaign == key),
-        sa.select(sa.func.count()).select_from(calls).where(others, calls.c.campaign_id == key),
-    ]
-    listed = sa.select(do_not_call.c.number).where(
-        do_not_call.c.tenant == order.tenant,
-        do_not_call.c.number == number,
-        do_not_call.c.scope.in_((EVERYWHERE, campaign_scope(key))),
+    since = asked.at - WEEK_S
+    query = sa.select(row.claimed_at, row.room).where(
+        was_call, row.number == asked.number, row.claimed_at > since
     )
-    ours = sa.select(calls.c.call_id).where(
-        calls.c.tenant == order.tenant,
-        calls.c.dialed_number == number,
-        calls.c.direction == "inbound",
+    ours = connection.execute(query).all()
+    rooms = [one.room for one in ours]
+    others = rung_at(connection, order.tenant, asked.number, since, but_rooms=rooms)
+    asked = replace(asked, called_at=[*others, *(one.claimed_at for one in ours)])
+    if asked.spent is None or not has_budget(order.campaign):
+        return asked
+    lately = sa.case((row.claimed_at > asked.at - DAY_S, 1), else_=0)
+    unrecorded = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(lately), 0)).where(
+        was_call,
+        row.campaign == order.campaign.key,
+        ~sa.exists().where(calls.c.call_id == row.attempt_id),
     )
-    is_ours = connection.execute(ours.limit(1)).first() is not None
-    own = {order.campaign.caller_number, *((number,) if is_ours else ())} - {""}
-    known = Knowledge(
-        listed=frozenset(connection.scalars(listed)),
-        called={number: [one for query in called for one in connection.scalars(query)]},
-        calls_made=sum(connection.execute(query).scalar_one() for query in made),
-        own_numbers=frozenset(own),
-        archived=order.archived,
+    of_all, of_day = connection.execute(unrecorded).one()
+    spent = replace(
+        asked.spent,
+        calls=asked.spent.calls + of_all,
+        calls_in_a_day=asked.spent.calls_in_a_day + of_day,
     )
-    return decide(question_of(order.lead, order.campaign, known, at), shipped())
+    return replace(asked, spent=spent)

@@ -1,5 +1,6 @@
 """`POST /livekit-webhook`: one delivery, and the one table that maps outcomes to statuses."""
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, cast
@@ -11,6 +12,7 @@ from router.answers import BY_STATUS, DONE, ONLY_POST, Answer, again
 from router.errors import DeliveryRefused
 from router.events import verify
 from router.inbound import AGAIN, Outcome
+from router.metrics import Metrics
 from router.records.journal import Delivered
 from router.routing import Event
 from router.services import Services, State
@@ -57,7 +59,8 @@ async def deliver(state: Mapping[str, Any], headers: Headers, body: bytes) -> An
     event: Event | None = None
     try:
         event = verify(_authorization(headers), body, received_at, services.keys)
-        verify_ms = round((time.perf_counter() - started) * 1000, 2)
+        verified = time.perf_counter()
+        verify_ms = round((verified - started) * 1000, 2)
         gate = services.gate
         if not gate.enter() and (again_in_s := await gate.wait()):
             metrics.count_event(event.name)
@@ -70,6 +73,11 @@ async def deliver(state: Mapping[str, Any], headers: Headers, body: bytes) -> An
             gate.leave(time.perf_counter() - began)
             metrics.count_event(event.name)  # not before: somebody may be ringing
         metrics.deliveries[outcome.verdict].inc()
+        services.tally.delivered(event)
+        if outcome.verdict == "dispatched":
+            at = (started, verified, began, time.perf_counter())
+            # In the loop's next turn, when the answer is on its way.
+            asyncio.get_running_loop().call_soon(_count_stages, metrics, event, received_at, at)
         if event.name == "room_finished":
             services.calls.room_finished(event.room_sid)
         repeated = outcome.verdict in AGAIN
@@ -85,6 +93,19 @@ async def deliver(state: Mapping[str, Any], headers: Headers, body: bytes) -> An
         because = "a defect of ours; the log has more"
         services.journal.note(Delivered(received_at, 503, "crashed", because, event=event))
         return again(1.0)
+
+
+def _count_stages(
+    metrics: Metrics, event: Event, received_at: float, at: tuple[float, float, float, float]
+) -> None:
+    """Count the stages around the dispatch; *at*: begun, verified, out of the queue, dispatched."""
+    started, verified, began, dispatched = at
+    if event.participant is not None and event.participant.joined_at:
+        late_s = received_at - event.participant.joined_at
+        metrics.stages["webhook"].observe(max(0.0, late_s))
+    metrics.stages["verify"].observe(verified - started)
+    metrics.stages["queue"].observe(began - verified)
+    metrics.answering.observe(dispatched - started)
 
 
 def _refused(services: Services, exc: DeliveryRefused, received_at: float) -> Answer:

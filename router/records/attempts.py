@@ -8,16 +8,17 @@ with the verdict and what it rests on; it is no call.
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from router.campaigns.gate import Verdict
+from router.campaigns.gate import GateVerdict
 from router.campaigns.leads import Lead
 from router.campaigns.model import Campaign
 from router.db import Store, metadata
+from router.records.campaigns import KnownCampaign
 
 State: TypeAlias = Literal[
     "claimed",  # nothing was sent yet
@@ -73,8 +74,7 @@ class Order:
     """Whom to call for what; *run_id*, *list_id* and *position* are of a campaign's run."""
 
     tenant: str
-    campaign: Campaign
-    archived: bool
+    known: KnownCampaign
     campaign_version: str
     lead: Lead
     lead_id: str  # ``<list>:<position>``, or the number of somebody who is on no list
@@ -83,6 +83,11 @@ class Order:
     list_id: str | None = None
     position: int | None = None
     tries: int = 1  # of this lead in this run, this one included
+
+    @property
+    def campaign(self) -> Campaign:
+        """The campaign as it is now."""
+        return self.known.campaign
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,7 @@ class Refused:
     next_at: float | None = None  # Unix seconds: when the hours allow it
 
 
-Judge: TypeAlias = Callable[[sa.Connection, Order, float], Verdict]
+Judge: TypeAlias = Callable[[sa.Connection, Order, float], GateVerdict]
 
 
 class Attempts:
@@ -355,7 +360,7 @@ class Attempts:
         rows = await self._store.read(lambda c: c.execute(query).all())
         return {state: count for state, count in rows}  # noqa: C416  # a row is no pair of its type
 
-    def _row(self, order: Order, verdict: Verdict, at: float) -> dict[str, Any]:
+    def _row(self, order: Order, verdict: GateVerdict, at: float) -> dict[str, Any]:
         attempt_id = self._new_id()
         return {
             "attempt_id": attempt_id,
@@ -373,7 +378,7 @@ class Attempts:
             "room": f"{ROOM_PREFIX}{attempt_id}",
             "identity": f"{ROOM_PREFIX}{attempt_id}",
             "owner": self.owner,
-            "verdict": json.dumps(asdict(verdict), default=str),
+            "verdict": verdict.as_json(),
             "claimed_at": at,
             "dialed_at": None,
             "answered_at": None,

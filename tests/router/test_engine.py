@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from personas.sources.files import shipped
-from router.campaigns.gate import Verdict
+from router.campaigns.gate import GateVerdict
 from router.campaigns.model import Campaign, read_campaign
 from router.db import Store
 from router.dialer import Dialer, persona_for
@@ -41,7 +41,7 @@ class Desk:
     store: Store
     line: FakeLine = field(default_factory=FakeLine)
     now: float = 1_000.0
-    refused: dict[str, Verdict] = field(default_factory=dict)
+    refused: dict[str, GateVerdict] = field(default_factory=dict)
     campaign: Campaign = CAMPAIGN
     made: int = 0
 
@@ -59,7 +59,7 @@ class Desk:
             new_id=self._id,
             owner=owner,
             judge=lambda _c, order, _at: self.refused.get(
-                order.lead.phone, Verdict(True, "allowed")
+                order.lead.phone, GateVerdict(True, "allowed")
             ),
         )
         calls = Calls(self.store, clock=self.clock)

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from router.campaigns.gate import Verdict
+from router.campaigns.gate import GateVerdict
 from router.campaigns.leads import Lead
 from router.campaigns.model import Campaign, Retry, read_campaign
 from router.campaigns.progress import Mode, Run
 from router.db import Store
 from router.errors import RunRefused
 from router.records.attempts import Attempt, Attempts, Order, Refused
+from router.records.campaigns import KnownCampaign
 from router.records.leads import Leads, StoredLead
 from router.records.runs import Capacity, Nothing, Runs, Taken
 
@@ -27,7 +28,7 @@ class Bench:
     """Two tables, one clock, and a gate that says what a test wants."""
 
     store: Store
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    verdicts: dict[str, GateVerdict] = field(default_factory=dict)
     now: float = 1_000.0
     capacity: Capacity = field(default_factory=lambda: Capacity(1_000, 0))
     ids: Callable[[], str] = field(
@@ -37,8 +38,8 @@ class Bench:
     def clock(self) -> float:
         return self.now
 
-    def judge(self, _connection: sa.Connection, order: Order, _at: float) -> Verdict:
-        return self.verdicts.get(order.lead.phone, Verdict(True, "allowed", {"why": "a test"}))
+    def judge(self, _connection: sa.Connection, order: Order, _at: float) -> GateVerdict:
+        return self.verdicts.get(order.lead.phone, GateVerdict(True, "allowed", {"why": "a test"}))
 
     def attempts(self, owner: str = "one") -> Attempts:
         return Attempts(
@@ -68,8 +69,7 @@ def orders(campaign: Campaign) -> Callable[[StoredLead, Run, int], Order]:
     def order_of(found: StoredLead, run: Run, tries: int) -> Order:
         return Order(
             tenant=run.tenant,
-            campaign=campaign,
-            archived=False,
+            known=KnownCampaign(campaign, "made"),
             campaign_version="v1",
             lead=found.lead,
             lead_id=f"{run.list_id}:{found.position}",
@@ -96,8 +96,7 @@ async def bench(store_url: str) -> AsyncIterator[Bench]:
 def single(number: str = "+13125550100", lead_id: str = "l:1") -> Order:
     return Order(
         tenant="default",
-        campaign=FAST,
-        archived=False,
+        known=KnownCampaign(FAST, "made"),
         campaign_version="v1",
         lead=Lead(phone=number),
         lead_id=lead_id,
@@ -129,7 +128,7 @@ async def test_of_many_who_claim_one_number_one_gets_it(bench: Bench) -> None:
 
 async def test_what_the_gate_refuses_is_written_down_and_is_no_open_call(bench: Bench) -> None:
     attempts = bench.attempts()
-    bench.verdicts["+13125550100"] = Verdict(False, "do_not_call", {"listed": True})
+    bench.verdicts["+13125550100"] = GateVerdict(False, "do_not_call", {"listed": True})
 
     refused = await attempts.claim(single())
 
@@ -240,7 +239,7 @@ async def test_a_lead_is_called_again_as_its_campaign_says_and_no_more_often(ben
 
 async def test_a_lead_outside_its_hours_waits_for_them(bench: Bench) -> None:
     runs = await bench.start(1)
-    bench.verdicts["+13125550100"] = Verdict(False, "outside_hours", next_at=bench.now + 7_200)
+    bench.verdicts["+13125550100"] = GateVerdict(False, "outside_hours", next_at=bench.now + 7_200)
 
     assert await take(runs) == Nothing("waiting", bench.now + 7_200)
     bench.verdicts.clear()
@@ -253,7 +252,7 @@ async def test_a_lead_outside_its_hours_waits_for_them(bench: Bench) -> None:
 
 async def test_a_run_over_its_budget_pauses_and_keeps_its_leads(bench: Bench) -> None:
     runs = await bench.start(2)
-    bench.verdicts["+13125550100"] = Verdict(False, "over_budget")
+    bench.verdicts["+13125550100"] = GateVerdict(False, "over_budget")
 
     assert await take(runs) == Nothing("not_running")
     run = await runs.find("default", "fast")
