@@ -18,7 +18,7 @@ from router.records.attempts import Attempt, Attempts
 from router.records.calls import Calls
 from router.records.campaigns import Campaigns
 from router.records.leads import Leads
-from router.records.runs import Capacity, Runs
+from router.records.runs import Capacity, Runs, Taken
 from tests.fakes_dialing import FakeLine, report
 
 CAMPAIGN = read_campaign(
@@ -261,14 +261,14 @@ async def test_what_a_dead_router_never_sent_is_called_by_another(desk: Desk) ->
             known, found, tenant="default", list_id=of.list_id, run_id=of.run_id, tries=tries
         ),
     )
-    assert claimed
+    assert isinstance(claimed, Taken)
     desk.now += OWNER_S + 1
 
     other = desk.engine("other")
     await desk.turns(other, 2)
 
     assert desk.line.dialed == ["+13125550100"]
-    assert not await dead.attempts.dialing(claimed.attempt.attempt_id)  # type: ignore[union-attr]
+    assert not await dead.attempts.dialing(claimed.attempt.attempt_id)
 
 
 async def test_stopping_now_hangs_up_and_pausing_does_not(desk: Desk) -> None:
