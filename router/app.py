@@ -72,7 +72,7 @@ class Router(Starlette):
         if scope["type"] == "http" and scope["path"] == WEBHOOK_PATH:
             await WEBHOOK(scope, receive, send)
         elif scope["type"] == "http" and _shed(scope):
-            for message in SHED:
+            for message in SHED.messages:
                 await send(message)
         elif scope["type"] == "http":
             await super().__call__(scope, receive, with_headers(send))
@@ -113,6 +113,7 @@ def build_app(
                 asyncio.create_task(services.inbound.owed.run()),
                 asyncio.create_task(services.watch.run()),
                 asyncio.create_task(services.bookkeeping.run()),
+                asyncio.create_task(services.engine.run()),
                 asyncio.create_task(
                     read_lead_files(services.leads, settings.leads_csv_path, settings.leads_csv_dir)
                 ),

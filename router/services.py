@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+import personas
 from personas.contract import Report
 from personas.lookup import PersonaLookup, build_lookup
 from personas.reports import MAX_REPORT_BYTES
+from personas.sources.files import FilePersonaSource
 from personas.sources.shared import LOCK_S, SharedPersonas
 from personas.tokens import call_token
 from router.access import Access, is_loopback
@@ -20,19 +22,24 @@ from router.bookkeeping import Bookkeeping
 from router.campaign_files import read_files
 from router.checkups import Checkups
 from router.db import Store
+from router.dialer import Dialer
 from router.dispatch import LiveKit
 from router.doctor import Doctor, refusals_of
+from router.engine import Engine
 from router.events import MAX_BODY_BYTES
 from router.findings import Refusals
+from router.fingerprint import fingerprint
 from router.inbound import InboundCalls
 from router.lastresort.desk import LastResort, available
+from router.launch import judge_for
 from router.live import LiveCalls
 from router.metrics import Metrics
 from router.overload import Gate
 from router.recall import Recall
 from router.records.accounts import Accounts
 from router.records.appointments import BuiltInCalendar
-from router.records.calls import Calls
+from router.records.attempts import Attempts
+from router.records.calls import Calls, Dispatched
 from router.records.campaigns import Campaigns
 from router.records.claims import Claims, SpareClaims
 from router.records.do_not_call import DoNotCall
@@ -42,9 +49,11 @@ from router.records.leases import Lease
 from router.records.outbox import Outbox
 from router.records.owed import Owed
 from router.records.recollection import Recollection
+from router.records.runs import Capacity, Runs
 from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
+from router.tally import Tally
 from router.tokens import Keys
 from router.tool_runs import Toolbox
 from router.toolbox import open_toolbox
@@ -73,6 +82,7 @@ class Services:
     checkups: Checkups
     access: Access
     calls: Calls
+    tally: Tally
     bookkeeping: Bookkeeping
     report_bodies: Bodies
     toolbox: Toolbox
@@ -82,6 +92,7 @@ class Services:
     campaigns: Campaigns
     do_not_call: DoNotCall
     outbox: Outbox
+    engine: Engine
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -103,7 +114,9 @@ async def open_services(
     metrics = metrics or Metrics()
     gate = Gate(settings.max_deliveries)
     metrics.in_flight.set_function(lambda: gate.in_flight)
-    store = Store(settings.store_url())
+    metrics.waiting.set_function(lambda: gate.waiting)
+    metrics.build.labels(personas.__version__, fingerprint(settings)).set(1)
+    store = Store(settings.store_url(), note=metrics.note_work)
     try:
         await store.open()
         lookup = lookup_from(settings, metrics)
@@ -123,17 +136,24 @@ async def open_services(
                     clock=clock,
                     new_id=_new_id,
                 )
-                calls = Calls(store, clock=clock)
+                tally = Tally(metrics, clock=clock)
+                calls = Calls(store, clock=clock, notice=tally.turned)
+                owed = Owed(store, owner=owner, clock=clock)
+
+                def note_call(call: Dispatched) -> None:
+                    calls.dispatched(call)
+                    tally.sent(call)
+
                 inbound = InboundCalls(
                     trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
                     claims=claims,
                     spare=SpareClaims(_new_id),
-                    owed=Owed(store, owner=owner, clock=clock),
+                    owed=owed,
                     personas=lookup,
                     dispatcher=livekit,
                     metrics=metrics,
                     clock=clock,
-                    note_call=calls.dispatched,
+                    note_call=note_call,
                     recall=Recall(calls),
                     report_for=report_for(settings, clock),
                 )
@@ -156,7 +176,45 @@ async def open_services(
                     note=journal.note,
                     clock=clock,
                 )
+                leads = Leads(store, clock=clock, region=settings.default_region)
+                campaigns = Campaigns(store, clock=clock, files=lambda: read_files(settings)[0])
+                attempts = Attempts(
+                    store,
+                    clock=clock,
+                    new_id=_new_id,
+                    owner=owner,
+                    judge=judge_for(settings),
+                )
+                engine = Engine(
+                    store=store,
+                    runs=Runs(
+                        store,
+                        attempts,
+                        clock=clock,
+                        new_id=_new_id,
+                        capacity=Capacity(settings.max_calls, settings.inbound_reserved_calls),
+                    ),
+                    attempts=attempts,
+                    campaigns=campaigns,
+                    leads=leads,
+                    calls=calls,
+                    dialer=Dialer(
+                        attempts=attempts,
+                        livekit=livekit,
+                        house=lambda: lookup.house_persona,
+                        files=FilePersonaSource(settings.persona_dir)
+                        if settings.persona_dir
+                        else None,
+                        clock=clock,
+                        report_for=report_for(settings, clock),
+                        note_call=note_call,
+                    ),
+                    default_trunk=settings.sip_trunk_id,
+                    clock=clock,
+                )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
+                metrics.journal_waiting.set_function(lambda: len(journal))
+                metrics.owed.set_function(lambda: len(owed))
                 lookup.start(warm_up=settings.persona_warm_up, region=settings.default_region)
                 yield Services(
                     settings=settings,
@@ -173,13 +231,14 @@ async def open_services(
                     checkups=_checkups(settings, livekit, lookup, metrics),
                     access=access_from(settings, store, clock),
                     calls=calls,
+                    tally=tally,
                     bookkeeping=Bookkeeping(
                         calls=calls, livekit=livekit, days=settings.records_days
                     ),
                     report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
                     toolbox=toolbox_for(claims),
                     appointments=appointments,
-                    do_not_call=DoNotCall(store, clock=clock),
+                    do_not_call=DoNotCall(store, clock=clock, count=metrics.count_opt_outs),
                     outbox=Outbox(store, clock=clock),
                     live=LiveCalls(
                         livekit=livekit,
@@ -187,8 +246,9 @@ async def open_services(
                         recollection=Recollection(store),
                         find=lookup.find,
                     ),
-                    leads=Leads(store, clock=clock, region=settings.default_region),
-                    campaigns=Campaigns(store, clock=clock, files=lambda: read_files(settings)[0]),
+                    leads=leads,
+                    campaigns=campaigns,
+                    engine=engine,
                     clock=clock,
                 )
         finally:
@@ -292,7 +352,7 @@ def lookup_from(settings: RouterSettings, metrics: Metrics, **rehearsed: Any) ->
         state_dir=settings.state_dir,
         shared=None if rehearsed else shared_from(settings),
         max_stale_s=settings.persona_max_stale_s,
-        count=lambda outcome: metrics.persona_requests[outcome].inc(),
+        count=metrics.note_request,
         **rehearsed,
     )
 

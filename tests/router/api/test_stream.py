@@ -300,7 +300,7 @@ async def test_there_are_only_so_many_streams(rig: Rig) -> None:
 
 @asynccontextmanager
 async def serving(rig: Rig) -> AsyncIterator[tuple[str, uvicorn.Server]]:
-    http = guarded(Limits(), lambda _reason: None)
+    http = guarded(Limits(), lambda _reason: None, {})
     config = uvicorn.Config(rig.app, port=0, lifespan="off", log_config=None, http=http)
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
@@ -365,7 +365,9 @@ async def test_whoever_goes_from_router_to_router_hears_everything_once(
 
         async def speak() -> None:
             for number, word in enumerate(words):
-                await told(rigs[number % 2], f"c{number}", Turn(by="agent", text=word), at=time.time())
+                await told(
+                    rigs[number % 2], f"c{number}", Turn(by="agent", text=word), at=time.time()
+                )
                 await asyncio.sleep(0.005)
 
         speaking = asyncio.create_task(speak())
