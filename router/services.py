@@ -39,6 +39,7 @@ from router.records.do_not_call import DoNotCall
 from router.records.journal import Journal
 from router.records.leads import Leads
 from router.records.leases import Lease
+from router.records.numbers import Numbers
 from router.records.owed import Owed
 from router.records.recollection import Recollection
 from router.recovery import Limits
@@ -80,6 +81,7 @@ class Services:
     leads: Leads
     campaigns: Campaigns
     do_not_call: DoNotCall
+    numbers: Numbers
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -121,7 +123,9 @@ async def open_services(
                     clock=clock,
                     new_id=_new_id,
                 )
-                calls = Calls(store, clock=clock)
+                numbers = Numbers(store, clock=clock)
+                await numbers.load()
+                calls = Calls(store, clock=clock, tenant_of=numbers.tenant_of)
                 inbound = InboundCalls(
                     trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
                     claims=claims,
@@ -132,7 +136,7 @@ async def open_services(
                     metrics=metrics,
                     clock=clock,
                     note_call=calls.dispatched,
-                    recall=Recall(calls),
+                    recall=Recall(calls, numbers.tenant_of),
                     report_for=report_for(settings, clock),
                 )
                 journal = Journal(
@@ -141,6 +145,7 @@ async def open_services(
                     days=settings.journal_days,
                     clock=clock,
                     count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
+                    tenant_of=numbers.tenant_of,
                 )
                 watch = Watch(
                     livekit=livekit,
@@ -178,6 +183,7 @@ async def open_services(
                     toolbox=toolbox_for(claims),
                     appointments=appointments,
                     do_not_call=DoNotCall(store, clock=clock),
+                    numbers=numbers,
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,

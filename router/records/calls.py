@@ -23,8 +23,9 @@ from personas.reports import (
 )
 from router.db import Store
 from router.errors import StoreUnavailable
+from router.principals import DEFAULT_TENANT
 from router.records.archive import Archive
-from router.records.call_tables import TENANT, calls, events, facts
+from router.records.call_tables import calls, events, facts
 from router.records.claims import claims
 from router.records.summary import KINDS, summary
 
@@ -76,11 +77,18 @@ class Open:
 
 
 class Calls(Archive):
-    """The records. *clock* gives Unix seconds."""
+    """The records. *clock* gives Unix seconds, *tenant_of* says whose a number is."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        tenant_of: Callable[..., str] = lambda *_numbers: DEFAULT_TENANT,
+    ) -> None:
         super().__init__(store)
         self._clock = clock
+        self._tenant_of = tenant_of
         self._dialect = sqlite if store.is_sqlite else postgresql
         self._begin = self._begin_statement()
         self._quick_begin = store.quick(self._begin, [column.name for column in calls.c])
@@ -98,6 +106,7 @@ class Calls(Archive):
             name: getattr(call, name) for name in (*_ONCE, *_PERSONA, "language", "started_at")
         }
         row |= {"direction": "inbound", "attempts": call.attempt, "opened_by": "router"}
+        row["tenant"] = self._tenant_of(call.dialed_number)
         if self._quick_begin(row) is None:
             self._store.write_soon(
                 lambda connection: connection.execute(self._begin, row), _not_written
@@ -201,7 +210,7 @@ class Calls(Archive):
         """Delete up to ``PURGE_CHUNK`` calls that began more than *days* ago; return how many."""
         old = (
             sa.select(calls.c.call_id)
-            .where(calls.c.tenant == TENANT, calls.c.started_at < self._clock() - days * DAY_S)
+            .where(calls.c.started_at < self._clock() - days * DAY_S)
             .order_by(calls.c.started_at)
             .limit(PURGE_CHUNK)
         )
@@ -241,17 +250,17 @@ class Calls(Archive):
     def _note_facts(
         self, connection: sa.Connection, call_id: str, told: Sequence[FactEvent]
     ) -> None:
-        caller = connection.execute(
-            sa.select(calls.c.caller).where(calls.c.call_id == call_id)
-        ).scalar_one()
+        call = connection.execute(
+            sa.select(calls.c.caller, calls.c.tenant).where(calls.c.call_id == call_id)
+        ).one()
         rows = [
             {
                 "call_id": call_id,
                 "attempt": fact.attempt,
                 "seq": fact.seq,
                 "fact_id": fact.id,
-                "tenant": TENANT,
-                "caller": caller,
+                "tenant": call.tenant,
+                "caller": call.caller,
                 "at": fact.at,
                 "category": fact.category,
                 "information": fact.information,
@@ -310,12 +319,13 @@ class Calls(Archive):
         columns = {**summary(agents, ours[0] if ours else None), **values}
         before = connection.execute(sa.select(calls).where(calls.c.call_id == call_id)).one()
         columns |= _ring(before, columns)
+        if before.opened_by == "agent" and before.tenant == DEFAULT_TENANT:
+            columns["tenant"] = self._tenant_of(columns.get("dialed_number"), columns.get("caller"))
         self._update(connection, call_id, columns)
-        caller = columns.get("caller")
-        if caller is not None and caller != before.caller:
-            connection.execute(
-                sa.update(facts).where(facts.c.call_id == call_id).values(caller=caller)
-            )
+        theirs = {"caller": before.caller, "tenant": before.tenant}
+        known = {name: columns[name] for name in theirs if columns.get(name) is not None}
+        if theirs | known != theirs:
+            connection.execute(sa.update(facts).where(facts.c.call_id == call_id).values(known))
 
     @staticmethod
     def _update(connection: sa.Connection, call_id: str, values: Mapping[str, Any]) -> None:
@@ -348,7 +358,12 @@ def _not_written(error: StoreUnavailable) -> None:
 def _empty(call_id: str, now: float) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(column.name for column in calls.c)
     row |= dict.fromkeys(_COUNTED.values(), 0)
-    row |= {"call_id": call_id, "tenant": TENANT, "direction": "inbound", "opened_by": "agent"}
+    row |= {
+        "call_id": call_id,
+        "tenant": DEFAULT_TENANT,
+        "direction": "inbound",
+        "opened_by": "agent",
+    }
     return row | {"attempts": 1, "started_at": now, "heard_at": now}
 
 

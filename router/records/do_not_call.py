@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from router.db import Store, metadata
-from router.records.call_tables import TENANT
+from router.principals import DEFAULT_TENANT
 from router.records.pages import Page, page_of
 
 EVERYWHERE: Final = "everywhere"
@@ -69,7 +69,7 @@ class DoNotCall:
         scope: str = EVERYWHERE,
         call_id: str | None = None,
         reason: str = "",
-        tenant: str = TENANT,
+        tenant: str = DEFAULT_TENANT,
     ) -> bool:
         """Put a number (E.164) on the list, unless it is there: the first wish stands.
 
@@ -86,7 +86,7 @@ class DoNotCall:
         *,
         source: Source,
         scope: str = EVERYWHERE,
-        tenant: str = TENANT,
+        tenant: str = DEFAULT_TENANT,
     ) -> int:
         """Put many on the list, a thousand at a time; return how many were not there yet.
 
@@ -100,7 +100,9 @@ class DoNotCall:
             added += await self._store.write(partial(self._add, rows=rows))
         return added
 
-    async def remove(self, number: str, *, scope: str = EVERYWHERE, tenant: str = TENANT) -> bool:
+    async def remove(
+        self, number: str, *, scope: str = EVERYWHERE, tenant: str = DEFAULT_TENANT
+    ) -> bool:
         """Take a number off the list; False: it was not there. Raises StoreUnavailable."""
         listed = do_not_call.c
         delete = sa.delete(do_not_call).where(
@@ -110,7 +112,7 @@ class DoNotCall:
 
     async def page(
         self,
-        tenant: str = TENANT,
+        tenant: str = DEFAULT_TENANT,
         *,
         number: str | None = None,
         scope: str | None = None,
@@ -127,7 +129,7 @@ class DoNotCall:
         return Page(tuple(Entry(**row) for row in found.rows), found.next)
 
     async def holds(
-        self, number: str, *, campaign_id: str | None = None, tenant: str = TENANT
+        self, number: str, *, campaign_id: str | None = None, tenant: str = DEFAULT_TENANT
     ) -> Entry | None:
         """Return the wish that forbids to call *number*, if any; raises StoreUnavailable."""
         scopes = [EVERYWHERE, *([campaign_scope(campaign_id)] if campaign_id else [])]
@@ -162,7 +164,7 @@ class DoNotCall:
         return len(rows) - int(before)
 
     async def numbers(
-        self, *, campaign_id: str | None = None, tenant: str = TENANT
+        self, *, campaign_id: str | None = None, tenant: str = DEFAULT_TENANT
     ) -> frozenset[str]:
         """Return every number (E.164) that must not be called; raises StoreUnavailable."""
         scopes = [EVERYWHERE, *([campaign_scope(campaign_id)] if campaign_id else [])]
