@@ -4,7 +4,7 @@ from typing import Final
 
 from router.api import accounts, calls, campaigns, do_not_call, leads, numbers
 from router.api.calendars import calendar
-from router.api.endpoints import Endpoint
+from router.api.endpoints import AsTable, Endpoint
 from router.api.live import Applied, NewPersona, change_persona
 from router.api.purges import Purge, Purged, purge
 from router.api.traces import trace
@@ -246,6 +246,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=campaigns.list_campaigns,
         needs="viewer",
         summary="Campaigns",
+        query=AsTable,
+        csv=True,
         answer=campaigns.CampaignsShown,
     ),
     Endpoint(
@@ -334,6 +336,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=leads.list_files,
         needs="viewer",
         summary="Lists of leads",
+        query=AsTable,
+        csv=True,
         answer=leads.FilesShown,
     ),
     Endpoint(

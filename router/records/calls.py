@@ -4,9 +4,11 @@ A report may come twice, late or out of order: an event is stored once by (call_
 and what the record says of the call is made anew from all of its events.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -27,6 +29,7 @@ from router.principals import DEFAULT_TENANT
 from router.records.archive import Archive
 from router.records.call_tables import calls, events, facts
 from router.records.claims import claims
+from router.records.rung import note_rung, rung
 from router.records.summary import KINDS, summary
 
 log = structlog.get_logger(__name__)
@@ -34,7 +37,8 @@ log = structlog.get_logger(__name__)
 QUALIFICATION: Final = "qualification"
 SILENT_S: Final = 6 * 3600.0  # after that a call of which nothing was heard is taken to be over
 VANISHED_S: Final = 20.0  # how long a call must be silent to be asked for
-PURGE_CHUNK: Final = 200  # calls of one transaction
+CHUNK: Final = 200  # calls of one transaction
+MAX_FINISHED: Final = 10_000  # rooms; what is beyond is found by ``silent`` a little later
 DAY_S: Final = 86_400.0
 ROUTER: Final = 0  # the attempt of the router's own events
 
@@ -76,18 +80,32 @@ class Open:
     room_sid: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What a record has come to say that it did not say before."""
+
+    rang_s: float | None = None  # it was picked up after so long
+    disposition: str | None = None  # it was closed
+    events: tuple[AnyCallEvent, ...] = ()  # what agents told, repeated ones left out
+
+
 class Calls(Archive):
-    """The records. *clock* gives Unix seconds, *tenant_of* says whose a number is."""
+    """The records. *clock* gives Unix seconds; *notice* hears of what is new.
+
+    *tenant_of* says whose a number is.
+    """
 
     def __init__(
         self,
         store: Store,
         *,
         clock: Callable[[], float],
+        notice: Callable[[Turned], None] = lambda _turned: None,
         tenant_of: Callable[..., str] = lambda *_numbers: DEFAULT_TENANT,
     ) -> None:
         super().__init__(store)
         self._clock = clock
+        self._notice = notice
         self._tenant_of = tenant_of
         self._dialect = sqlite if store.is_sqlite else postgresql
         self._begin = self._begin_statement()
@@ -97,6 +115,7 @@ class Calls(Archive):
             self._dialect.insert(events).on_conflict_do_nothing().returning(events.c.seq)
         )
         self._new_fact = self._dialect.insert(facts).on_conflict_do_nothing()
+        self._finished: dict[str, float] = {}  # rooms that are to be looked at, and when they ended
 
     # ---- what happens to a call ----
 
@@ -119,7 +138,11 @@ class Calls(Archive):
             StoreUnavailable: it may or may not be stored; send it again.
         """
         now = self._clock()
-        return await self._store.write(lambda connection: self._take(connection, report, now))
+        acknowledged, turned = await self._store.write(
+            lambda connection: self._take(connection, report, now)
+        )
+        self._notice_all(turned)
+        return acknowledged
 
     async def ended(self, call_ids: Sequence[str], because: str) -> None:
         """Close what is open of these records; an agent may know better, now or later.
@@ -128,40 +151,37 @@ class Calls(Archive):
             StoreUnavailable: the database did not answer.
         """
         now = self._clock()
-        await self._store.write(lambda c: self.end(c, call_ids, because, now))
+        self._notice_all(await self._store.write(lambda c: self._end(c, call_ids, because, now)))
 
-    def end(
+    def _notice_all(self, turned: Sequence[Turned]) -> None:
+        for one in turned:
+            self._notice(one)
+
+    def _end(
         self, connection: sa.Connection, call_ids: Collection[str], because: str, at: float
-    ) -> None:
-        """Do as ``ended`` does, in somebody else's transaction."""
-        is_open = (
-            sa.select(calls.c.call_id)
-            .where(calls.c.call_id.in_(list(call_ids)), calls.c.ended_at.is_(None))
-            .order_by(calls.c.call_id)  # the same order everywhere: nobody waits in a circle
-            .with_for_update()
-        )
-        for call_id in connection.execute(is_open).scalars().all():
-            closed = ClosedEvent(
-                seq=1, attempt=1, at=at, reason=because, disposition="", duration_s=0.0
-            )
-            row = _event_row(call_id, closed) | {"attempt": ROUTER}
-            connection.execute(self._new_event, row)
-            self._summarise(connection, call_id, {})
+    ) -> list[Turned]:
+        still_open = _open_calls(calls.c.call_id.in_(list(call_ids)))
+        found = connection.execute(still_open).all()
+        return self._close(connection, {row.call_id: (because, at) for row in found})
 
     def room_finished(self, room_sid: str) -> None:
-        """Close what is open in a room, soon."""
-        at = self._clock()
-        in_room = sa.select(calls.c.call_id).where(
-            calls.c.room_sid == room_sid, calls.c.ended_at.is_(None)
-        )
-
-        def close(connection: sa.Connection) -> None:
-            found = connection.execute(in_room).scalars().all()
-            self.end(connection, found, "the room was closed", at)
-
-        self._store.write_soon(close, _not_written)
+        """Have what is open in a room closed by ``close_finished``, if no agent does it before."""
+        if len(self._finished) < MAX_FINISHED:
+            self._finished.setdefault(room_sid, self._clock())
 
     # ---- housekeeping ----
+
+    async def close_finished(self) -> None:
+        """Close what is open in rooms that have finished, many in one transaction.
+
+        Raises:
+            StoreUnavailable: some may be closed; the next time goes on with the rest.
+        """
+        while self._finished:
+            some = dict(itertools.islice(self._finished.items(), CHUNK))
+            self._notice_all(await self._store.write(partial(self._close_rooms, rooms=some)))
+            for room_sid in some:
+                del self._finished[room_sid]
 
     async def close_ended(self) -> int:
         """Close records whose claim has ended; return how many."""
@@ -169,7 +189,7 @@ class Calls(Archive):
             sa.select(calls.c.call_id, claims.c.ended_because)
             .join(claims, claims.c.call_id == calls.c.call_id)
             .where(calls.c.ended_at.is_(None), claims.c.state == "ended")
-            .limit(PURGE_CHUNK)
+            .limit(CHUNK)
         )
         found = await self._store.read(lambda connection: connection.execute(ended).all())
         because_of: dict[str, list[str]] = {}
@@ -195,29 +215,30 @@ class Calls(Archive):
         old = (
             sa.select(calls.c.call_id)
             .where(calls.c.ended_at.is_(None), calls.c.heard_at < self._clock() - SILENT_S)
-            .limit(PURGE_CHUNK)
+            .limit(CHUNK)
         )
         now = self._clock()
 
-        def close(connection: sa.Connection) -> int:
+        def close(connection: sa.Connection) -> list[Turned]:
             found = connection.execute(old).scalars().all()
-            self.end(connection, found, "nothing was heard of it any more", now)
-            return len(found)
+            return self._end(connection, found, "nothing was heard of it any more", now)
 
-        return await self._store.write(close)
+        turned = await self._store.write(close)
+        self._notice_all(turned)
+        return len(turned)
 
     async def purge(self, days: float) -> int:
-        """Delete up to ``PURGE_CHUNK`` calls that began more than *days* ago; return how many."""
+        """Delete up to ``CHUNK`` calls that began more than *days* ago; return how many."""
         old = (
             sa.select(calls.c.call_id)
             .where(calls.c.started_at < self._clock() - days * DAY_S)
             .order_by(calls.c.started_at)
-            .limit(PURGE_CHUNK)
+            .limit(CHUNK)
         )
 
         def purge(connection: sa.Connection) -> int:
             found = connection.execute(old).scalars().all()
-            for table in (events, facts, calls):
+            for table in (events, facts, rung, calls):
                 connection.execute(sa.delete(table).where(table.c.call_id.in_(found)))
             return len(found)
 
@@ -225,12 +246,16 @@ class Calls(Archive):
 
     # ---- in a transaction ----
 
-    def _take(self, connection: sa.Connection, report: CallReport, now: float) -> int:
+    def _take(
+        self, connection: sa.Connection, report: CallReport, now: float
+    ) -> tuple[int, Sequence[Turned]]:
+        turned: list[Turned] = []
         call_id, attempt = report.call_id, report.attempt
         by_seq = {event.seq: event for event in report.events}
         rows = [_event_row(call_id, event) for event in by_seq.values()]
         stored = connection.execute(self._new_event, rows).scalars().all()
         if new := [by_seq[seq] for seq in stored]:
+            turned.append(Turned(events=tuple(new)))
             begun = min(event.at for event in new)
             row = _empty(call_id, now) | {"started_at": begun, "attempts": attempt}
             connection.execute(self._new_call, row)
@@ -240,12 +265,13 @@ class Calls(Archive):
             if told:
                 self._note_facts(connection, call_id, told)
             if any(event.kind in KINDS for event in new):
-                self._summarise(connection, call_id, self._qualification(connection, call_id, told))
+                values = self._qualification(connection, call_id, told)
+                turned += self._summarise(connection, {call_id: values})
             elif told:
                 values = self._qualification(connection, call_id, told)
                 if values:
                     self._update(connection, call_id, values)
-        return _acknowledged(connection, call_id, attempt)
+        return _acknowledged(connection, call_id, attempt), turned
 
     def _note_facts(
         self, connection: sa.Connection, call_id: str, told: Sequence[FactEvent]
@@ -302,30 +328,65 @@ class Calls(Archive):
         )
         return {"qualification": connection.execute(latest).scalar_one()[:200]}
 
-    def _summarise(
-        self, connection: sa.Connection, call_id: str, values: Mapping[str, Any]
-    ) -> None:
-        """Make the record say what all events of the call say together."""
-        found = connection.execute(
-            sa.select(events.c.attempt, events.c.body).where(
-                events.c.call_id == call_id, events.c.kind.in_(KINDS)
+    def _close_rooms(self, connection: sa.Connection, rooms: Mapping[str, float]) -> list[Turned]:
+        found = connection.execute(_open_calls(calls.c.room_sid.in_(list(rooms)))).all()
+        ends = {row.call_id: ("the room was closed", rooms[row.room_sid]) for row in found}
+        return self._close(connection, ends)
+
+    def _close(
+        self, connection: sa.Connection, ends: Mapping[str, tuple[str, float]]
+    ) -> list[Turned]:
+        """Close records that are open, for a reason and at a time each."""
+        if not ends:
+            return []
+        rows = [
+            _event_row(
+                call_id,
+                ClosedEvent(
+                    seq=1, attempt=1, at=at, reason=because, disposition="", duration_s=0.0
+                ),
             )
-        ).all()
-        told = [(row.attempt, read_event(row.body)) for row in found]
-        agents = [event for attempt, event in told if attempt != ROUTER]
-        ours = [
-            event for attempt, event in told if attempt == ROUTER and isinstance(event, ClosedEvent)
+            | {"attempt": ROUTER}
+            for call_id, (because, at) in ends.items()
         ]
-        columns = {**summary(agents, ours[0] if ours else None), **values}
-        before = connection.execute(sa.select(calls).where(calls.c.call_id == call_id)).one()
-        columns |= _ring(before, columns)
-        if before.opened_by == "agent" and before.tenant == DEFAULT_TENANT:
-            columns["tenant"] = self._tenant_of(columns.get("dialed_number"), columns.get("caller"))
-        self._update(connection, call_id, columns)
-        theirs = {"caller": before.caller, "tenant": before.tenant}
-        known = {name: columns[name] for name in theirs if columns.get(name) is not None}
-        if theirs | known != theirs:
-            connection.execute(sa.update(facts).where(facts.c.call_id == call_id).values(known))
+        connection.execute(self._new_event, rows)
+        return self._summarise(connection, {call_id: {} for call_id in ends})
+
+    def _summarise(
+        self, connection: sa.Connection, more: Mapping[str, Mapping[str, Any]]
+    ) -> list[Turned]:
+        """Make each record say what all events of its call say together, and what *more* has."""
+        told: dict[str, list[tuple[int, AnyCallEvent]]] = {call_id: [] for call_id in more}
+        found = connection.execute(
+            sa.select(events.c.call_id, events.c.attempt, events.c.body).where(
+                events.c.call_id.in_(list(more)), events.c.kind.in_(KINDS)
+            )
+        )
+        for row in found:
+            told[row.call_id].append((row.attempt, read_event(row.body)))
+        records = sa.select(calls).where(calls.c.call_id.in_(list(more)))
+        changed: dict[tuple[str, ...], list[dict[str, Any]]] = {}  # by which columns change
+        turned = []
+        for before in connection.execute(records).all():
+            call_id = before.call_id
+            columns = {**_told_together(told[call_id]), **more[call_id]}
+            columns |= _ring(before, columns)
+            if before.opened_by == "agent" and before.tenant == DEFAULT_TENANT:
+                numbers = columns.get("dialed_number"), columns.get("caller")
+                columns["tenant"] = self._tenant_of(*numbers)
+            note_rung(connection, {**before._mapping, **columns})  # noqa: SLF001 - documented
+            turned.append(_turned(before, columns))
+            new = {f"new_{name}": value for name, value in columns.items()}
+            changed.setdefault(tuple(sorted(columns)), []).append({**new, "of_call": call_id})
+            of_facts = {"caller": before.caller, "tenant": before.tenant}
+            known = {name: columns[name] for name in of_facts if columns.get(name) is not None}
+            if of_facts | known != of_facts:
+                connection.execute(sa.update(facts).where(facts.c.call_id == call_id).values(known))
+        for names, rows in changed.items():
+            update = sa.update(calls).where(calls.c.call_id == sa.bindparam("of_call"))
+            values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
+            connection.execute(update.values(values), rows)
+        return turned
 
     @staticmethod
     def _update(connection: sa.Connection, call_id: str, values: Mapping[str, Any]) -> None:
@@ -349,6 +410,25 @@ class Calls(Archive):
                 "heard_at": new.heard_at,
             },
         )
+
+
+def _open_calls(which: sa.ColumnElement[bool]) -> sa.Select[tuple[str, str | None]]:
+    """Select, and lock, those of *which* that are open."""
+    return (
+        sa.select(calls.c.call_id, calls.c.room_sid)
+        .where(which, calls.c.ended_at.is_(None))
+        .order_by(calls.c.call_id)  # the same order everywhere: nobody waits in a circle
+        .with_for_update()
+    )
+
+
+def _told_together(told: Sequence[tuple[int, AnyCallEvent]]) -> dict[str, Any]:
+    """Return what events, each with the attempt that told it, say of their call."""
+    agents = [event for attempt, event in told if attempt != ROUTER]
+    ours = [
+        event for attempt, event in told if attempt == ROUTER and isinstance(event, ClosedEvent)
+    ]
+    return summary(agents, ours[0] if ours else None)
 
 
 def _not_written(error: StoreUnavailable) -> None:
@@ -384,6 +464,16 @@ def _ring(before: Any, columns: Mapping[str, Any]) -> dict[str, float]:
     if answered_at is None or columns.get("direction", before.direction) != "inbound":
         return {}
     return {"ring_ms": round(max(0.0, answered_at - before.started_at) * 1000, 1)}
+
+
+def _turned(before: Any, columns: Mapping[str, Any]) -> Turned:
+    """Return what a record says for the first time with *columns*."""
+    rang_ms = columns.get("ring_ms") if before.ring_ms is None else None
+    closed = before.ended_at is None and columns.get("ended_at") is not None
+    return Turned(
+        rang_s=None if rang_ms is None else rang_ms / 1000,
+        disposition=columns["disposition"] if closed else None,
+    )
 
 
 def _acknowledged(connection: sa.Connection, call_id: str, attempt: int) -> int:

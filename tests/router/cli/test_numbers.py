@@ -10,10 +10,10 @@ NUMBER = "+13125550100"
 
 
 def test_a_number_is_given_to_a_tenant_and_back(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "numbers assign" in said(capsys, "numbers", "list")
+    assert said(capsys, "numbers", "list") == ""
     assert said(capsys, "numbers", "assign", "312 555 0100", "north") == f"{NUMBER} is north's\n"
     assert said(capsys, "numbers", "list").split() == [NUMBER, "north"]
-    assert "numbers assign" in said(capsys, "numbers", "list", "--tenant", "south")
+    assert said(capsys, "numbers", "list", "--tenant", "south") == ""
     assert said(capsys, "numbers", "release", NUMBER) == "released\n"
     assert "numbers list" in said(capsys, "numbers", "release", NUMBER, status=4)
 
