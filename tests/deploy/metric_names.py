@@ -15,7 +15,7 @@ _ELSEWHERE: Final = {"le", "job", "instance"}  # labels that Prometheus brings
 
 def catalogue() -> Mapping[str, Described]:
     """Return every metric by the names that its series have."""
-    known = {}
+    known: dict[str, Described] = {}
     for one in Metrics().catalogue:
         parts = _PARTS if one.kind == "histogram" else ("",)
         known |= {f"{one.name}{part}": one for part in parts}
@@ -24,7 +24,8 @@ def catalogue() -> Mapping[str, Described]:
 
 def wrong(expression: str) -> list[str]:
     """Say what *expression* names that is not there."""
-    known, found, labels = catalogue(), [], set(_ELSEWHERE)
+    known, labels = catalogue(), set(_ELSEWHERE)
+    found: list[str] = []
     for name, matchers in _SELECTOR.findall(expression):
         if name not in known:
             found.append(f"no metric {name}")

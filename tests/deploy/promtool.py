@@ -1,14 +1,12 @@
 """Prometheus' own checker, as Debian's package ``prometheus`` brings it."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
 
-import pytest
+from tests.absent import absent
 
-HOW: Final = "as root on Debian: apt-get install prometheus"
 TIMEOUT_S: Final = 120
 
 
@@ -16,8 +14,6 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run it; where there is none, skip and say so, and fail where ``CI=true``."""
     program = shutil.which("promtool")
     if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"promtool is missing: {HOW}")
-        pytest.skip(f"SKIPPED, NOT TESTED: promtool is missing; {HOW}")
+        absent("promtool", "as root on Debian: apt-get install prometheus")
     command = [program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)

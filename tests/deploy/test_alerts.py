@@ -18,7 +18,7 @@ RULES: Final[list[dict[str, Any]]] = [
     for rule in group["rules"]
 ]
 PREFIX: Final = "persona_router_"
-Series = Mapping[str, str]  # values every 15 s, in promtool's notation
+Series = dict[str, str]  # values every 15 s, in promtool's notation
 
 
 class Case(NamedTuple):
