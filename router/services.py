@@ -46,6 +46,7 @@ from router.records.do_not_call import DoNotCall
 from router.records.journal import Journal
 from router.records.leads import Leads
 from router.records.leases import Lease
+from router.records.numbers import Numbers
 from router.records.outbox import Outbox
 from router.records.owed import Owed
 from router.records.recollection import Recollection
@@ -92,6 +93,7 @@ class Services:
     campaigns: Campaigns
     do_not_call: DoNotCall
     outbox: Outbox
+    numbers: Numbers
     engine: Engine
     clock: Callable[[], float]  # Unix seconds
 
@@ -137,7 +139,9 @@ async def open_services(
                     new_id=_new_id,
                 )
                 tally = Tally(metrics, clock=clock)
-                calls = Calls(store, clock=clock, notice=tally.turned)
+                numbers = Numbers(store, clock=clock)
+                await numbers.load()
+                calls = Calls(store, clock=clock, notice=tally.turned, tenant_of=numbers.tenant_of)
                 owed = Owed(store, owner=owner, clock=clock)
 
                 def note_call(call: Dispatched) -> None:
@@ -154,7 +158,7 @@ async def open_services(
                     metrics=metrics,
                     clock=clock,
                     note_call=note_call,
-                    recall=Recall(calls),
+                    recall=Recall(calls, numbers.tenant_of),
                     report_for=report_for(settings, clock),
                 )
                 journal = Journal(
@@ -163,6 +167,7 @@ async def open_services(
                     days=settings.journal_days,
                     clock=clock,
                     count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
+                    tenant_of=numbers.tenant_of,
                 )
                 watch = Watch(
                     livekit=livekit,
@@ -240,6 +245,7 @@ async def open_services(
                     appointments=appointments,
                     do_not_call=DoNotCall(store, clock=clock, count=metrics.count_opt_outs),
                     outbox=Outbox(store, clock=clock),
+                    numbers=numbers,
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from router.api import accounts, calls, campaigns, do_not_call, leads
+from router.api import accounts, calls, campaigns, do_not_call, leads, numbers
 from router.api.calendars import calendar
 from router.api.endpoints import AsTable, Endpoint
 from router.api.live import Applied, NewPersona, change_persona
@@ -204,6 +204,32 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=do_not_call.ForWhom,
         answer=do_not_call.Imported,
         takes="text/csv",
+    ),
+    Endpoint(
+        method="GET",
+        path="/numbers",
+        handler=numbers.list_numbers,
+        needs="viewer",
+        summary="Numbers, and whose they are",
+        query=numbers.HowShown,
+        answer=numbers.NumbersShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="PUT",
+        path="/numbers/{number}",
+        handler=numbers.assign,
+        needs="admin",
+        summary="Give a number to a tenant; for the first tenant's admins",
+        body=numbers.NewOwner,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/numbers/{number}",
+        handler=numbers.release,
+        needs="admin",
+        summary="Give a number back to the first tenant",
+        status=204,
     ),
     Endpoint(
         method="POST",

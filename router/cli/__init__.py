@@ -17,6 +17,7 @@ from router.cli import (
     doctor,
     explain,
     leads,
+    numbers,
     personas,
     replay,
     serve,
@@ -46,6 +47,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(leads.app, name="leads")
 app.add_typer(dnc.app, name="dnc")
+app.add_typer(numbers.app, name="numbers")
 app.add_typer(users.users_app, name="users")
 app.add_typer(users.tokens_app, name="tokens")
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from pydantic_core import to_json
 
 from router.db import Store, metadata
-from router.records.call_tables import events
+from router.records.call_tables import calls, events
 
 T = TypeVar("T")
 
@@ -161,8 +161,9 @@ class Outbox:
             & (events.c.seq == outbox.c.seq)
         )
         select = (
-            sa.select(outbox, events.c.body.label("told"))
+            sa.select(outbox, events.c.body.label("told"), calls.c.tenant.label("of_call"))
             .outerjoin(events, same_event)
+            .outerjoin(calls, calls.c.call_id == outbox.c.call_id)
             .where(self._beyond(position), self._settled)
             .order_by(*self._order)
             .limit(limit)
@@ -219,5 +220,7 @@ def _position(row: Any) -> Position:
 
 
 def _read(row: Any) -> Read:
-    notice = Notice(**{name: getattr(row, name) for name in WRITTEN})
+    values = {name: getattr(row, name) for name in WRITTEN}
+    # whose call it is may have become known later
+    notice = Notice(**(values | {"tenant": row.of_call or row.tenant}))
     return Read(Position(row.txid, row.id), notice, row.told)
