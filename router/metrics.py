@@ -124,6 +124,12 @@ class Metrics:
             "Tools that agents had the router run: done, not_done, refused, failed.",
             "outcome",
         )
+        self.notices = self._counter(
+            "notices",
+            "Tries to tell hooks of events: delivered, failed (tried again), given_up, "
+            "hook_disabled.",
+            "outcome",
+        )
         self.breaker = Gauge(
             "persona_router_persona_breaker",
             "1 for the state that the persona API's breaker is in: closed, open, half_open.",

@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+import httpx
+
 from personas.contract import Report
 from personas.lookup import PersonaLookup, build_lookup
 from personas.reports import MAX_REPORT_BYTES
 from personas.sources.shared import LOCK_S, SharedPersonas
 from personas.tokens import call_token
 from router.access import Access, is_loopback
+from router.addresses import Neighbours
 from router.bodies import BODY_S, Bodies
 from router.bookkeeping import Bookkeeping
 from router.campaign_files import read_files
@@ -28,6 +31,7 @@ from router.inbound import InboundCalls
 from router.lastresort.desk import LastResort, available
 from router.live import LiveCalls
 from router.metrics import Metrics
+from router.notifier import Notifier
 from router.overload import Gate
 from router.recall import Recall
 from router.records.accounts import Accounts
@@ -36,6 +40,7 @@ from router.records.calls import Calls
 from router.records.campaigns import Campaigns
 from router.records.claims import Claims, SpareClaims
 from router.records.do_not_call import DoNotCall
+from router.records.hooks import Hooks
 from router.records.journal import Journal
 from router.records.leads import Leads
 from router.records.leases import Lease
@@ -80,6 +85,8 @@ class Services:
     leads: Leads
     campaigns: Campaigns
     do_not_call: DoNotCall
+    hooks: Hooks
+    notifier: Notifier
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -110,6 +117,7 @@ async def open_services(
             async with (
                 livekit_from(settings) as livekit,
                 open_toolbox(settings, store, appointments, clock=clock) as toolbox_for,
+                httpx.AsyncClient(follow_redirects=False, trust_env=False) as hook_client,
             ):
                 owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
                 claims = Claims(
@@ -122,6 +130,7 @@ async def open_services(
                     new_id=_new_id,
                 )
                 calls = Calls(store, clock=clock)
+                hooks = Hooks(store, clock=clock)
                 inbound = InboundCalls(
                     trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
                     claims=claims,
@@ -152,6 +161,7 @@ async def open_services(
                     fallback_agent=settings.fallback_agent or None,
                     last_resort=_last_resort(settings, livekit, claims, metrics),
                     note=journal.note,
+                    announce=hooks.alert,
                     clock=clock,
                 )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
@@ -178,6 +188,14 @@ async def open_services(
                     toolbox=toolbox_for(claims),
                     appointments=appointments,
                     do_not_call=DoNotCall(store, clock=clock),
+                    hooks=hooks,
+                    notifier=Notifier(
+                        hooks=hooks,
+                        client=hook_client,
+                        neighbours=Neighbours.of(settings.hook_private_hosts),
+                        metrics=metrics,
+                        clock=clock,
+                    ),
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,

@@ -26,6 +26,7 @@ from router.errors import StoreUnavailable
 from router.records.archive import Archive
 from router.records.call_tables import TENANT, calls, events, facts
 from router.records.claims import claims
+from router.records.notices import Happened, announce
 from router.records.summary import KINDS, summary
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,28 @@ _COUNTED: Final = {
     "tool_call": "tool_calls",
     "problem": "problems",
 }
+_TOLD_AT_THE_END: Final = (
+    "call_id",
+    "direction",
+    "caller",
+    "dialed_number",
+    "persona_name",
+    "persona_version",
+    "language",
+    "campaign_id",
+    "lead_id",
+    "started_at",
+    "answered_at",
+    "ended_at",
+    "ring_ms",
+    "duration_s",
+    "disposition",
+    "reason",
+    "closed_by",
+    "qualification",
+    "turns",
+    "facts",
+)
 _ONCE: Final = ("room", "room_sid", "sip_call_id", "caller", "dialed_number", "trunk")
 _PERSONA: Final = ("persona_name", "persona_version", "persona_origin", "persona_because")
 
@@ -236,21 +259,23 @@ class Calls(Archive):
                 values = self._qualification(connection, call_id, told)
                 if values:
                     self._update(connection, call_id, values)
+            if told:  # after the record is made: the same report may have told who the caller is
+                self._announce_facts(connection, call_id, [event.seq for event in told], attempt)
         return _acknowledged(connection, call_id, attempt)
 
     def _note_facts(
         self, connection: sa.Connection, call_id: str, told: Sequence[FactEvent]
     ) -> None:
-        caller = connection.execute(
-            sa.select(calls.c.caller).where(calls.c.call_id == call_id)
-        ).scalar_one()
+        caller, tenant = connection.execute(
+            sa.select(calls.c.caller, calls.c.tenant).where(calls.c.call_id == call_id)
+        ).one()
         rows = [
             {
                 "call_id": call_id,
                 "attempt": fact.attempt,
                 "seq": fact.seq,
                 "fact_id": fact.id,
-                "tenant": TENANT,
+                "tenant": tenant,
                 "caller": caller,
                 "at": fact.at,
                 "category": fact.category,
@@ -259,6 +284,15 @@ class Calls(Archive):
             for fact in told
         ]
         connection.execute(self._new_fact, rows)
+
+    def _announce_facts(
+        self, connection: sa.Connection, call_id: str, seqs: Sequence[int], attempt: int
+    ) -> None:
+        new = sa.select(facts).where(
+            facts.c.call_id == call_id, facts.c.attempt == attempt, facts.c.seq.in_(seqs)
+        )
+        for row in connection.execute(new.order_by(facts.c.seq)).mappings().all():
+            announce(connection, _shared(row), self._clock())
 
     @staticmethod
     def _count(
@@ -361,6 +395,33 @@ def _event_row(call_id: str, event: AnyCallEvent) -> dict[str, Any]:
         "kind": event.kind,
         "body": event.model_dump_json(),
     }
+
+
+def _shared(row: Mapping[str, Any]) -> Happened:
+    told = ("call_id", "fact_id", "caller", "at", "category", "information")
+    return Happened(
+        type="fact.shared",
+        tenant=row["tenant"],
+        key=f"{row['call_id']} {row['attempt']} {row['seq']}",
+        at=row["at"],
+        data={name: row[name] for name in told},
+        call_id=row["call_id"],
+    )
+
+
+def _ended(record: Mapping[str, Any], before: Any) -> Happened | None:
+    """Return what is to be told if the record has just been closed, or its end become certain."""
+    ended_at, by = record["ended_at"], record["closed_by"]
+    if ended_at is None or (before.ended_at is not None and before.closed_by == by):
+        return None
+    return Happened(
+        type="call.ended",
+        tenant=record["tenant"],
+        key=f"{record['call_id']} {by} {ended_at}",
+        at=ended_at,
+        data={name: record[name] for name in _TOLD_AT_THE_END},
+        call_id=record["call_id"],
+    )
 
 
 def _ring(before: Any, columns: Mapping[str, Any]) -> dict[str, float]:

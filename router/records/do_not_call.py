@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from router.db import Store, metadata
 from router.records.call_tables import TENANT
+from router.records.notices import Happened, announce
 from router.records.pages import Page, page_of
 
 EVERYWHERE: Final = "everywhere"
@@ -78,7 +79,7 @@ class DoNotCall:
         """
         row = self._row(number, source=source, scope=scope, tenant=tenant)
         row |= {"call_id": call_id, "reason": reason[:1000]}
-        return bool(await self._store.write(lambda connection: self._add(connection, [row])))
+        return await self._store.write(lambda connection: self._add_told(connection, row))
 
     async def add_all(
         self,
@@ -148,6 +149,22 @@ class DoNotCall:
             "call_id": None,
             "reason": "",
         }
+
+    def _add_told(self, connection: sa.Connection, row: dict[str, Any]) -> bool:
+        """Insert *row*, and have those hear of it who want to; False: it was there."""
+        if not self._add(connection, [row]):
+            return False
+        told = ("number", "scope", "since", "source", "call_id", "reason")
+        happened = Happened(
+            type="number.opted_out",
+            tenant=row["tenant"],
+            key=f"{row['number']} {row['scope']} {row['since']}",
+            at=row["since"],
+            data={name: row[name] for name in told},
+            call_id=row["call_id"],
+        )
+        announce(connection, happened, self._clock())
+        return True
 
     def _add(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:
         """Insert *rows*, which are of one tenant and scope; return how many are new."""
