@@ -119,6 +119,7 @@ def build_app(
                     task.cancel()
                 await asyncio.wait(tasks)
                 await services.inbound.owed.aclose()
+                await services.bookkeeping.aclose()
                 await services.journal.aclose()
         log.info("router.stopped")
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from router.errors import LiveKitUnavailable, StoreUnavailable
-from router.records.calls import PURGE_CHUNK, Calls
+from router.records.calls import CHUNK, Calls
 
 log = structlog.get_logger(__name__)
 
@@ -46,9 +46,17 @@ class Bookkeeping:
             await asyncio.sleep(EVERY_S)
             await self.turn()
 
+    async def aclose(self) -> None:
+        """Close the records of rooms that have finished since the last turn. Never raises."""
+        try:
+            await self.calls.close_finished()
+        except StoreUnavailable as exc:
+            log.warning("records.not_kept_up", kind=type(exc).__name__, reason=exc.reason)
+
     async def turn(self) -> None:
         """Do once what is due. Never raises."""
         try:
+            await self.calls.close_finished()
             await self.calls.close_ended()
             await self._close_vanished()
             if self.monotonic() - self._purged_at >= PURGE_EVERY_S:
@@ -72,5 +80,5 @@ class Bookkeeping:
     async def _purge(self) -> None:
         if given_up := await self.calls.give_up_silent():
             log.info("records.closed", because="nothing was heard of it", count=given_up)
-        while await self.calls.purge(self.days) == PURGE_CHUNK:
-            log.debug("records.purged", count=PURGE_CHUNK)
+        while await self.calls.purge(self.days) == CHUNK:
+            log.debug("records.purged", count=CHUNK)

@@ -5,13 +5,29 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from router.api.endpoints import Ask
+from router.api.endpoints import Ask, Asking, note
+from router.api.tables import csv_of
 from router.campaigns.model import KEY, Campaign, CampaignFields, read_campaign
 from router.errors import CampaignRefused, RequestRefused
 from router.records.campaigns import KnownCampaign
 
 _STATUS = {"key_taken": 409, "read_only": 409}
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+_CSV_COLUMNS = (
+    "key",
+    "name",
+    "origin",
+    "archived",
+    "changed_at",
+    "trunk_id",
+    "caller_number",
+    "concurrency",
+    "calls_per_second",
+    "consent",
+    "budget_calls",
+    "auto_next",
+    "tools",
+)
 Key = Annotated[str, Field(pattern=KEY)]
 
 
@@ -103,37 +119,32 @@ class LegacyDone(BaseModel):
 
 async def list_campaigns(ask: Ask) -> Response:
     """List campaigns."""
-    listed = await ask.services.campaigns.list(ask.tenant)
-    return JSONResponse({"items": [_shown(one) for one in listed]})
+    listed = [_shown(one) for one in await ask.services.campaigns.list(ask.tenant)]
+    if ask.query.format == "csv":
+        return Response(csv_of(listed, _CSV_COLUMNS), media_type="text/csv; charset=utf-8")
+    return JSONResponse({"items": listed})
 
 
 async def add(ask: Ask) -> Response:
     """Make a campaign."""
     wanted = ask.body.model_dump(mode="json", exclude_none=True)
-    return JSONResponse(_shown(await _add(ask, wanted)), 201)
+    return JSONResponse(_shown(await add_campaign(ask, wanted)), 201)
 
 
 async def change(ask: Ask) -> Response:
     """Change what is given; it holds from the next lead on."""
-    known = await _changed(ask, ask.path("key"), ask.body.model_dump())
+    known = await change_campaign(ask, ask.path("key"), ask.body.model_dump())
     return JSONResponse(_shown(known))
 
 
 async def duplicate(ask: Ask) -> Response:
     """Copy a campaign under another name."""
-    original = await ask.services.campaigns.find(ask.tenant, ask.path("key"))
-    if original is None:
-        raise _no_such_campaign()
-    document = original.campaign.model_dump(mode="json", exclude={"key", "module"})
-    return JSONResponse(_shown(await _add(ask, {**document, "name": ask.body.name})), 201)
+    return JSONResponse(_shown(await copy_campaign(ask, ask.path("key"), ask.body.name)), 201)
 
 
 async def archive(ask: Ask) -> Response:
     """Put a campaign away."""
-    key = ask.path("key")
-    if not await ask.services.campaigns.archive(ask.tenant, key, archived=ask.body.archived):
-        raise _no_such_campaign()
-    await _note(ask, "campaign.archived" if ask.body.archived else "campaign.restored", key)
+    await archive_campaign(ask, ask.path("key"), archived=ask.body.archived)
     return Response(status_code=204)
 
 
@@ -162,7 +173,7 @@ async def legacy_create(ask: Ask) -> Response:
     """Make a campaign."""
     wanted = ask.body.model_dump()
     await _module_is_free(ask, wanted["module"])
-    return _legacy(await _add(ask, wanted))
+    return _legacy(await add_campaign(ask, wanted))
 
 
 async def legacy_update(ask: Ask) -> Response:
@@ -172,7 +183,7 @@ async def legacy_update(ask: Ask) -> Response:
     if not found:
         raise _no_such_campaign()
     changes = ask.body.model_dump(exclude={"module"}, exclude_none=True)
-    return _legacy(await _changed(ask, found[0], changes))
+    return _legacy(await change_campaign(ask, found[0], changes))
 
 
 async def _module_is_free(ask: Ask, module: str) -> None:
@@ -182,24 +193,48 @@ async def _module_is_free(ask: Ask, module: str) -> None:
         raise RequestRefused("module_taken", status=409, fix=fix)
 
 
-async def _add(ask: Ask, document: dict[str, Any]) -> KnownCampaign:
-    try:
-        known = await ask.services.campaigns.add(ask.tenant, read_campaign(document))
-    except CampaignRefused as exc:
-        raise _refused(exc) from None
-    await _note(ask, "campaign.added", known.campaign.key)
+async def find_campaign(asking: Asking, key: str) -> KnownCampaign:
+    """Find one by its key; raises RequestRefused: 404."""
+    known = await asking.services.campaigns.find(asking.tenant, key)
+    if known is None:
+        raise _no_such_campaign()
     return known
 
 
-async def _changed(ask: Ask, key: str, changes: dict[str, Any]) -> KnownCampaign:
+async def add_campaign(asking: Asking, document: dict[str, Any]) -> KnownCampaign:
+    """Keep a new campaign; raises RequestRefused: 409 or 422."""
     try:
-        known = await ask.services.campaigns.change(ask.tenant, key, changes)
+        known = await asking.services.campaigns.add(asking.tenant, read_campaign(document))
+    except CampaignRefused as exc:
+        raise _refused(exc) from None
+    await note(asking, "campaign.added", known.campaign.key)
+    return known
+
+
+async def change_campaign(asking: Asking, key: str, changes: dict[str, Any]) -> KnownCampaign:
+    """Change what is given; raises RequestRefused: 404, 409 or 422."""
+    try:
+        known = await asking.services.campaigns.change(asking.tenant, key, changes)
     except CampaignRefused as exc:
         raise _refused(exc) from None
     if known is None:
         raise _no_such_campaign()
-    await _note(ask, "campaign.changed", f"{key}: {','.join(sorted(changes))}")
+    await note(asking, "campaign.changed", f"{key}: {','.join(sorted(changes))}")
     return known
+
+
+async def copy_campaign(asking: Asking, key: str, name: str) -> KnownCampaign:
+    """Copy a campaign under another name; raises RequestRefused: 404, 409 or 422."""
+    original = await find_campaign(asking, key)
+    document = original.campaign.model_dump(mode="json", exclude={"key", "module"})
+    return await add_campaign(asking, {**document, "name": name})
+
+
+async def archive_campaign(asking: Asking, key: str, *, archived: bool) -> None:
+    """Put a campaign away, or take it out again; raises RequestRefused: 404."""
+    if not await asking.services.campaigns.archive(asking.tenant, key, archived=archived):
+        raise _no_such_campaign()
+    await note(asking, "campaign.archived" if archived else "campaign.restored", key)
 
 
 def _refused(exc: CampaignRefused) -> RequestRefused:
@@ -208,11 +243,6 @@ def _refused(exc: CampaignRefused) -> RequestRefused:
 
 def _no_such_campaign() -> RequestRefused:
     return RequestRefused("no_such_campaign", status=404, fix="GET /api/campaigns lists them")
-
-
-async def _note(ask: Ask, did: str, subject: str) -> None:
-    if ask.principal is not None:
-        await ask.services.access.accounts.note(ask.principal, did, subject)
 
 
 def _shown(known: KnownCampaign) -> dict[str, Any]:

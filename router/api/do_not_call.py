@@ -1,7 +1,7 @@
 """Who must not be called: list, add, remove, import."""
 
 from dataclasses import asdict, fields
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from personas.logs import masked
 from personas.phone import parse
 from router.api.calls import Listing, bad_cursor, listed
-from router.api.endpoints import Ask, body_of
+from router.api.endpoints import Ask, Asking, body_of, note
 from router.errors import BadCursor, RequestRefused
 from router.number_lists import MAX_BYTES, read_numbers
 from router.records.do_not_call import EVERYWHERE, Entry, Source, campaign_scope
@@ -87,7 +87,7 @@ class Imported(BaseModel):
 async def list_entries(ask: Ask) -> Response:
     """List who is not called."""
     asked: WhichEntries = ask.query
-    number = None if asked.number is None else _e164(ask, asked.number)
+    number = None if asked.number is None else e164(ask, asked.number)
     scope = campaign_scope(asked.campaign_id) if asked.campaign_id else None
     try:
         page = await ask.services.do_not_call.page(
@@ -102,21 +102,12 @@ async def list_entries(ask: Ask) -> Response:
 async def add_entry(ask: Ask) -> Response:
     """Put a number on the list; a wish that is there already stands."""
     wanted: NewEntry = ask.body
-    number, scope = _e164(ask, wanted.number), _scope(wanted.campaign_id)
-    added = await ask.services.do_not_call.add(
-        number, source="api", scope=scope, reason=wanted.reason, tenant=ask.tenant
-    )
-    await _note(ask, "dnc.added", f"{scope} {masked(number)}")
-    return JSONResponse({"added": added})
+    return JSONResponse({"added": await add_wish(ask, wanted)})
 
 
 async def remove_entry(ask: Ask) -> Response:
     """Take a number off the list."""
-    number, scope = _e164(ask, ask.query.number), _scope(ask.query.campaign_id)
-    if not await ask.services.do_not_call.remove(number, scope=scope, tenant=ask.tenant):
-        fix = "GET /api/dnc lists them; a campaign's own entry needs its campaign_id"
-        raise RequestRefused("no_such_entry", status=404, fix=fix)
-    await _note(ask, "dnc.removed", f"{scope} {masked(number)}")
+    await remove_wish(ask, ask.query)
     return Response(status_code=204)
 
 
@@ -125,19 +116,43 @@ async def import_entries(ask: Ask) -> Response:
     kind = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "text/csv":
         raise RequestRefused("not_csv", status=415, fix="send Content-Type: text/csv")
-    found = read_numbers(await body_of(ask.request, MAX_BYTES), _region(ask))
-    scope = _scope(ask.query.campaign_id)
-    added = await ask.services.do_not_call.add_all(
-        found.numbers, source="csv", scope=scope, tenant=ask.tenant
+    raw = await body_of(ask.request, MAX_BYTES)
+    done = await import_wishes(ask, raw, ask.query.campaign_id)
+    return JSONResponse(done.model_dump())
+
+
+async def add_wish(asking: Asking, wanted: NewEntry) -> bool:
+    """Put a number on the list; False: it was there. Raises RequestRefused: 422."""
+    number, scope = e164(asking, wanted.number), _scope(wanted.campaign_id)
+    added = await asking.services.do_not_call.add(
+        number, source="api", scope=scope, reason=wanted.reason, tenant=asking.tenant
     )
-    await _note(ask, "dnc.imported", scope)
-    return JSONResponse(
-        {
-            "added": added,
-            "known": len(found.numbers) - added,
-            "bad": len(found.bad_lines),
-            "bad_lines": found.bad_lines[:MAX_REPORTED],
-        }
+    await note(asking, "dnc.added", f"{scope} {masked(number)}")
+    return added
+
+
+async def remove_wish(asking: Asking, which: WhichEntry) -> None:
+    """Take a number off the list; raises RequestRefused: 404 or 422."""
+    number, scope = e164(asking, which.number), _scope(which.campaign_id)
+    if not await asking.services.do_not_call.remove(number, scope=scope, tenant=asking.tenant):
+        fix = "GET /api/dnc lists them; a campaign's own entry needs its campaign_id"
+        raise RequestRefused("no_such_entry", status=404, fix=fix)
+    await note(asking, "dnc.removed", f"{scope} {masked(number)}")
+
+
+async def import_wishes(asking: Asking, raw: bytes, campaign_id: str | None) -> Imported:
+    """Put the numbers of a CSV file on the list."""
+    found = read_numbers(raw, asking.services.settings.default_region)
+    scope = _scope(campaign_id)
+    added = await asking.services.do_not_call.add_all(
+        found.numbers, source="csv", scope=scope, tenant=asking.tenant
+    )
+    await note(asking, "dnc.imported", scope)
+    return Imported(
+        added=added,
+        known=len(found.numbers) - added,
+        bad=len(found.bad_lines),
+        bad_lines=list(found.bad_lines[:MAX_REPORTED]),
     )
 
 
@@ -145,20 +160,10 @@ def _scope(campaign_id: str | None) -> str:
     return campaign_scope(campaign_id) if campaign_id else EVERYWHERE
 
 
-def _region(ask: Ask) -> str | None:
-    return ask.services.settings.default_region
-
-
-def _e164(ask: Ask, written: str) -> str:
-    number = parse(written, _region(ask))
+def e164(asking: Asking, written: str) -> str:
+    """Read a number that somebody wrote; raises RequestRefused: 422."""
+    number = parse(written, asking.services.settings.default_region)
     if number is None:
         fix = "send the number as E.164, or set DEFAULT_REGION"
         raise RequestRefused("number_unknown", status=422, fix=fix)
     return number.e164
-
-
-async def _note(
-    ask: Ask, did: Literal["dnc.added", "dnc.removed", "dnc.imported"], subject: str
-) -> None:
-    if ask.principal is not None:
-        await ask.services.access.accounts.note(ask.principal, did, subject)

@@ -6,10 +6,10 @@ The router, the OpenAPI document and the tests that try every door read the same
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -40,6 +40,31 @@ _TITLES: Final = {
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
+class Asking(Protocol):
+    """Somebody who asks for something, through the API or a page."""
+
+    @property
+    def services(self) -> Services:
+        """What the router holds."""
+        ...
+
+    @property
+    def principal(self) -> Principal | None:
+        """Who they are; None only where nothing is needed."""
+        ...
+
+    @property
+    def tenant(self) -> str:
+        """Whose rows may be seen."""
+        ...
+
+
+async def note(asking: Asking, did: str, subject: str) -> None:
+    """Write into the audit what somebody did to what."""
+    if asking.principal is not None:
+        await asking.services.access.accounts.note(asking.principal, did, subject)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """A request whose sender may make it, with what it says read and checked."""
@@ -65,6 +90,14 @@ Handler: TypeAlias = Callable[[Ask], Awaitable[Response]]
 
 class Nothing(BaseModel):
     """No parameters."""
+
+
+class AsTable(BaseModel):
+    """How a list that is short enough to come whole is answered."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    format: Literal["json", "csv"] = "json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

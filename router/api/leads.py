@@ -1,7 +1,7 @@
 """Lists of leads: upload, list, preview, select, export, delete, as older clients call them."""
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,8 +11,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from router.api.calls import WhichNumbers, shown
-from router.api.endpoints import Ask
-from router.campaigns.leads import FIXES, MAX_BYTES, BadRow, write_leads
+from router.api.endpoints import Ask, Asking, note
+from router.api.tables import csv_of
+from router.campaigns.leads import (
+    FIXES,
+    MAX_BYTES,
+    BadRow,
+    Lead,
+    LeadTable,
+    write_leads,
+)
 from router.errors import LeadsRefused, RequestRefused
 from router.records.leads import MAX_NAME_CHARS, LeadList
 
@@ -91,12 +99,8 @@ class Done(BaseModel):
 
 async def upload(ask: Ask) -> Response:
     """Keep a CSV file; its good rows are leads, the rest is reported."""
-    sent_name, raw = await _sent_file(ask.request)
-    try:
-        added, table = await ask.services.leads.add(ask.tenant, sent_name, raw)
-    except LeadsRefused as exc:
-        raise RequestRefused(exc.reason, status=422, fix=exc.fix) from None
-    await _note(ask, "leads.uploaded", added.id)
+    sent = await sent_file(ask.request)
+    added, table = await add_list(ask, sent.name, sent.raw)
     causes: dict[str, int] = {}
     for bad in table.bad:
         causes[bad.cause] = causes.get(bad.cause, 0) + 1
@@ -114,19 +118,17 @@ async def upload(ask: Ask) -> Response:
 
 async def list_files(ask: Ask) -> Response:
     """List the lists."""
-    found = await ask.services.leads.lists(ask.tenant)
-    return JSONResponse({"files": [_file(one) for one in found]})
+    found = [_file(one) for one in await ask.services.leads.lists(ask.tenant)]
+    if ask.query.format == "csv":
+        return _csv(csv_of(found, tuple(FileShown.model_fields)))
+    return JSONResponse({"files": found})
 
 
 async def preview(ask: Ask) -> Response:
     """Show the columns and the first rows."""
-    found = await _found(ask, ask.query.name)
+    found = await find_list(ask, ask.query.name)
     page = await ask.services.leads.page(found, limit=ask.query.limit)
-    rows = []
-    for stored in page:
-        cells = asdict(stored.lead)
-        cells |= cells.pop("variables")
-        rows.append({"row": stored.row, **{name: cells.get(name, "") for name in found.columns}})
+    rows = [{"row": stored.row, **cells_of(stored.lead, found.columns)} for stored in page]
     return JSONResponse(
         {
             "name": found.name,
@@ -139,26 +141,22 @@ async def preview(ask: Ask) -> Response:
 
 async def select(ask: Ask) -> Response:
     """Make a list the active one."""
-    if not await ask.services.leads.select(ask.tenant, ask.body.name):
-        raise _no_such_list()
-    await _note(ask, "leads.selected", ask.body.name)
+    await select_list(ask, ask.body.name)
     return JSONResponse({"ok": True, "name": ask.body.name})
 
 
 async def delete(ask: Ask) -> Response:
     """Delete a list with its leads."""
     name = ask.path("name")
-    if not await ask.services.leads.delete(ask.tenant, name):
-        raise _no_such_list()
-    await _note(ask, "leads.deleted", name)
+    await delete_list(ask, name)
     return JSONResponse({"ok": True, "name": name})
 
 
 async def export(ask: Ask) -> Response:
     """Give a list as CSV, which an upload reads again."""
-    found = await _found(ask, ask.query.name)
+    found = await find_list(ask, ask.query.name)
     stored = await ask.services.leads.all(found)
-    await _note(ask, "leads.exported", found.id)
+    await note(ask, "leads.exported", found.id)
     return _csv(write_leads(one.lead for one in stored))
 
 
@@ -167,12 +165,60 @@ async def bad_rows(ask: Ask) -> Response:
     text = await ask.services.leads.bad_csv(ask.tenant, ask.query.name)
     if text is None:
         raise _no_such_list()
-    await _note(ask, "leads.exported", ask.query.name)
+    await note(ask, "leads.exported", ask.query.name)
     return _csv(text)
 
 
-async def _sent_file(request: Request) -> tuple[str, bytes]:
-    """Read the part ``file`` of a form, counting while it comes.
+async def add_list(asking: Asking, name: str, raw: bytes) -> tuple[LeadList, LeadTable]:
+    """Keep a file as a list; raises RequestRefused: 422."""
+    try:
+        added, table = await asking.services.leads.add(asking.tenant, name, raw)
+    except LeadsRefused as exc:
+        raise RequestRefused(exc.reason, status=422, fix=exc.fix) from None
+    await note(asking, "leads.uploaded", added.id)
+    return added, table
+
+
+async def find_list(asking: Asking, name: str | None) -> LeadList:
+    """Find a list by its name, or the active one; raises RequestRefused: 404."""
+    found = await asking.services.leads.find(asking.tenant, name)
+    if found is None:
+        raise _no_such_list()
+    return found
+
+
+async def select_list(asking: Asking, name: str) -> None:
+    """Make a list the active one; raises RequestRefused: 404."""
+    if not await asking.services.leads.select(asking.tenant, name):
+        raise _no_such_list()
+    await note(asking, "leads.selected", name)
+
+
+async def delete_list(asking: Asking, name: str) -> None:
+    """Delete a list with its leads; raises RequestRefused: 404."""
+    if not await asking.services.leads.delete(asking.tenant, name):
+        raise _no_such_list()
+    await note(asking, "leads.deleted", name)
+
+
+def cells_of(lead: Lead, columns: Sequence[str]) -> dict[str, str]:
+    """Give a lead's cells under the names of its file's columns."""
+    cells = asdict(lead)
+    cells |= cells.pop("variables")
+    return {name: cells.get(name, "") for name in columns}
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """A file that a form brought, and the form's other fields."""
+
+    name: str
+    raw: bytes
+    fields: Mapping[str, str]
+
+
+async def sent_file(request: Request) -> SentFile:
+    """Read a form with the part ``file``, counting while it comes.
 
     Raises:
         RequestRefused: 400, 413, 415 or 422.
@@ -199,7 +245,8 @@ async def _sent_file(request: Request) -> tuple[str, bytes]:
         await form.close()
     if len(raw) > MAX_BYTES:
         raise _too_large()
-    return file.filename or "", raw
+    fields = {key: value for key, value in form.items() if isinstance(value, str)}
+    return SentFile(file.filename or "", raw, fields)
 
 
 async def _counted(request: Request) -> AsyncGenerator[bytes, None]:
@@ -216,20 +263,8 @@ def _too_large() -> RequestRefused:
     return RequestRefused("too_large", status=413, fix=fix)
 
 
-async def _found(ask: Ask, name: str) -> LeadList:
-    found = await ask.services.leads.find(ask.tenant, name)
-    if found is None:
-        raise _no_such_list()
-    return found
-
-
 def _no_such_list() -> RequestRefused:
     return RequestRefused("no_such_list", status=404, fix="GET /api/csv/list lists them")
-
-
-async def _note(ask: Ask, did: str, subject: str) -> None:
-    if ask.principal is not None:
-        await ask.services.access.accounts.note(ask.principal, did, subject)
 
 
 def _report(rows: Sequence[BadRow]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from typing import Final
 
 from router.api import accounts, calls, campaigns, do_not_call, hooks, leads
 from router.api.calendars import calendar
-from router.api.endpoints import Endpoint
+from router.api.endpoints import AsTable, Endpoint
 from router.api.live import Applied, NewPersona, change_persona
 from router.api.purges import Purge, Purged, purge
 from router.api.traces import trace
@@ -290,6 +290,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=campaigns.list_campaigns,
         needs="viewer",
         summary="Campaigns",
+        query=AsTable,
+        csv=True,
         answer=campaigns.CampaignsShown,
     ),
     Endpoint(
@@ -378,6 +380,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=leads.list_files,
         needs="viewer",
         summary="Lists of leads",
+        query=AsTable,
+        csv=True,
         answer=leads.FilesShown,
     ),
     Endpoint(

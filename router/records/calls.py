@@ -4,9 +4,11 @@ A report may come twice, late or out of order: an event is stored once by (call_
 and what the record says of the call is made anew from all of its events.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -34,7 +36,8 @@ log = structlog.get_logger(__name__)
 QUALIFICATION: Final = "qualification"
 SILENT_S: Final = 6 * 3600.0  # after that a call of which nothing was heard is taken to be over
 VANISHED_S: Final = 20.0  # how long a call must be silent to be asked for
-PURGE_CHUNK: Final = 200  # calls of one transaction
+CHUNK: Final = 200  # calls of one transaction
+MAX_FINISHED: Final = 10_000  # rooms; what is beyond is found by ``silent`` a little later
 DAY_S: Final = 86_400.0
 ROUTER: Final = 0  # the attempt of the router's own events
 
@@ -112,6 +115,7 @@ class Calls(Archive):
             self._dialect.insert(events).on_conflict_do_nothing().returning(events.c.seq)
         )
         self._new_fact = self._dialect.insert(facts).on_conflict_do_nothing()
+        self._finished: dict[str, float] = {}  # rooms that are to be looked at, and when they ended
 
     # ---- what happens to a call ----
 
@@ -148,34 +152,28 @@ class Calls(Archive):
         self, connection: sa.Connection, call_ids: Collection[str], because: str, at: float
     ) -> None:
         """Do as ``ended`` does, in somebody else's transaction."""
-        is_open = (
-            sa.select(calls.c.call_id)
-            .where(calls.c.call_id.in_(list(call_ids)), calls.c.ended_at.is_(None))
-            .order_by(calls.c.call_id)  # the same order everywhere: nobody waits in a circle
-            .with_for_update()
-        )
-        for call_id in connection.execute(is_open).scalars().all():
-            closed = ClosedEvent(
-                seq=1, attempt=1, at=at, reason=because, disposition="", duration_s=0.0
-            )
-            row = _event_row(call_id, closed) | {"attempt": ROUTER}
-            connection.execute(self._new_event, row)
-            self._summarise(connection, call_id, {})
+        still_open = _open_calls(calls.c.call_id.in_(list(call_ids)))
+        found = connection.execute(still_open).all()
+        self._close(connection, {row.call_id: (because, at) for row in found})
 
     def room_finished(self, room_sid: str) -> None:
-        """Close what is open in a room, soon."""
-        at = self._clock()
-        in_room = sa.select(calls.c.call_id).where(
-            calls.c.room_sid == room_sid, calls.c.ended_at.is_(None)
-        )
-
-        def close(connection: sa.Connection) -> None:
-            found = connection.execute(in_room).scalars().all()
-            self.end(connection, found, "the room was closed", at)
-
-        self._store.write_soon(close, _not_written)
+        """Have what is open in a room closed by ``close_finished``, if no agent does it before."""
+        if len(self._finished) < MAX_FINISHED:
+            self._finished.setdefault(room_sid, self._clock())
 
     # ---- housekeeping ----
+
+    async def close_finished(self) -> None:
+        """Close what is open in rooms that have finished, many in one transaction.
+
+        Raises:
+            StoreUnavailable: some may be closed; the next time goes on with the rest.
+        """
+        while self._finished:
+            some = dict(itertools.islice(self._finished.items(), CHUNK))
+            await self._store.write(partial(self._close_rooms, rooms=some))
+            for room_sid in some:
+                del self._finished[room_sid]
 
     async def close_ended(self) -> int:
         """Close records whose claim has ended; return how many."""
@@ -183,7 +181,7 @@ class Calls(Archive):
             sa.select(calls.c.call_id, claims.c.ended_because)
             .join(claims, claims.c.call_id == calls.c.call_id)
             .where(calls.c.ended_at.is_(None), claims.c.state == "ended")
-            .limit(PURGE_CHUNK)
+            .limit(CHUNK)
         )
         found = await self._store.read(lambda connection: connection.execute(ended).all())
         because_of: dict[str, list[str]] = {}
@@ -209,7 +207,7 @@ class Calls(Archive):
         old = (
             sa.select(calls.c.call_id)
             .where(calls.c.ended_at.is_(None), calls.c.heard_at < self._clock() - SILENT_S)
-            .limit(PURGE_CHUNK)
+            .limit(CHUNK)
         )
         now = self._clock()
 
@@ -221,12 +219,12 @@ class Calls(Archive):
         return await self._store.write(close)
 
     async def purge(self, days: float) -> int:
-        """Delete up to ``PURGE_CHUNK`` calls that began more than *days* ago; return how many."""
+        """Delete up to ``CHUNK`` calls that began more than *days* ago; return how many."""
         old = (
             sa.select(calls.c.call_id)
             .where(calls.c.tenant == TENANT, calls.c.started_at < self._clock() - days * DAY_S)
             .order_by(calls.c.started_at)
-            .limit(PURGE_CHUNK)
+            .limit(CHUNK)
         )
 
         def purge(connection: sa.Connection) -> int:
@@ -251,16 +249,19 @@ class Calls(Archive):
             # It locks the call's row, so that of two reports the later one sees all of the first.
             self._count(connection, call_id, new, now)
             told = [event for event in new if isinstance(event, FactEvent)]
+            ends: list[Happened] = []
             if told:
                 self._note_facts(connection, call_id, told)
             if any(event.kind in KINDS for event in new):
-                self._summarise(connection, call_id, self._qualification(connection, call_id, told))
+                values = self._qualification(connection, call_id, told)
+                ends = self._summarise(connection, {call_id: values})
             elif told:
                 values = self._qualification(connection, call_id, told)
                 if values:
                     self._update(connection, call_id, values)
-            if told:  # after the record is made: the same report may have told who the caller is
-                self._announce_facts(connection, call_id, [event.seq for event in told], attempt)
+            # After the record is made: the same report may have told who the caller is.
+            shared = self._shared(connection, call_id, attempt, [event.seq for event in told])
+            announce(connection, [*shared, *ends], now)
         return _acknowledged(connection, call_id, attempt)
 
     def _note_facts(
@@ -285,14 +286,18 @@ class Calls(Archive):
         ]
         connection.execute(self._new_fact, rows)
 
-    def _announce_facts(
-        self, connection: sa.Connection, call_id: str, seqs: Sequence[int], attempt: int
-    ) -> None:
+    @staticmethod
+    def _shared(
+        connection: sa.Connection, call_id: str, attempt: int, seqs: Sequence[int]
+    ) -> list[Happened]:
+        """Return the facts of *seqs* as they are to be told."""
+        if not seqs:
+            return []
         new = sa.select(facts).where(
             facts.c.call_id == call_id, facts.c.attempt == attempt, facts.c.seq.in_(seqs)
         )
-        for row in connection.execute(new.order_by(facts.c.seq)).mappings().all():
-            announce(connection, _shared(row), self._clock())
+        found = connection.execute(new.order_by(facts.c.seq)).mappings().all()
+        return [_shared(row) for row in found]
 
     @staticmethod
     def _count(
@@ -327,29 +332,65 @@ class Calls(Archive):
         )
         return {"qualification": connection.execute(latest).scalar_one()[:200]}
 
-    def _summarise(
-        self, connection: sa.Connection, call_id: str, values: Mapping[str, Any]
-    ) -> None:
-        """Make the record say what all events of the call say together."""
-        found = connection.execute(
-            sa.select(events.c.attempt, events.c.body).where(
-                events.c.call_id == call_id, events.c.kind.in_(KINDS)
+    def _close_rooms(self, connection: sa.Connection, rooms: Mapping[str, float]) -> None:
+        found = connection.execute(_open_calls(calls.c.room_sid.in_(list(rooms)))).all()
+        ends = {row.call_id: ("the room was closed", rooms[row.room_sid]) for row in found}
+        self._close(connection, ends)
+
+    def _close(self, connection: sa.Connection, ends: Mapping[str, tuple[str, float]]) -> None:
+        """Close records that are open, for a reason and at a time each."""
+        if not ends:
+            return
+        rows = [
+            _event_row(
+                call_id,
+                ClosedEvent(
+                    seq=1, attempt=1, at=at, reason=because, disposition="", duration_s=0.0
+                ),
             )
-        ).all()
-        told = [(row.attempt, read_event(row.body)) for row in found]
-        agents = [event for attempt, event in told if attempt != ROUTER]
-        ours = [
-            event for attempt, event in told if attempt == ROUTER and isinstance(event, ClosedEvent)
+            | {"attempt": ROUTER}
+            for call_id, (because, at) in ends.items()
         ]
-        columns = {**summary(agents, ours[0] if ours else None), **values}
-        before = connection.execute(sa.select(calls).where(calls.c.call_id == call_id)).one()
-        columns |= _ring(before, columns)
-        self._update(connection, call_id, columns)
-        caller = columns.get("caller")
-        if caller is not None and caller != before.caller:
-            connection.execute(
-                sa.update(facts).where(facts.c.call_id == call_id).values(caller=caller)
+        connection.execute(self._new_event, rows)
+        news = self._summarise(connection, {call_id: {} for call_id in ends})
+        announce(connection, news, self._clock())
+
+    def _summarise(
+        self, connection: sa.Connection, more: Mapping[str, Mapping[str, Any]]
+    ) -> list[Happened]:
+        """Make each record say what all events of its call say together, and what *more* has.
+
+        Return the ends that are news.
+        """
+        told: dict[str, list[tuple[int, AnyCallEvent]]] = {call_id: [] for call_id in more}
+        found = connection.execute(
+            sa.select(events.c.call_id, events.c.attempt, events.c.body).where(
+                events.c.call_id.in_(list(more)), events.c.kind.in_(KINDS)
             )
+        )
+        for row in found:
+            told[row.call_id].append((row.attempt, read_event(row.body)))
+        records = sa.select(calls).where(calls.c.call_id.in_(list(more)))
+        changed: dict[tuple[str, ...], list[dict[str, Any]]] = {}  # by which columns change
+        ends = []
+        for before in connection.execute(records).all():
+            call_id = before.call_id
+            columns = {**_told_together(told[call_id]), **more[call_id]}
+            columns |= _ring(before, columns)
+            if end := _ended(before, columns):
+                ends.append(end)
+            new = {f"new_{name}": value for name, value in columns.items()}
+            changed.setdefault(tuple(sorted(columns)), []).append({**new, "of_call": call_id})
+            caller = columns.get("caller")
+            if caller is not None and caller != before.caller:
+                connection.execute(
+                    sa.update(facts).where(facts.c.call_id == call_id).values(caller=caller)
+                )
+        for names, rows in changed.items():
+            update = sa.update(calls).where(calls.c.call_id == sa.bindparam("of_call"))
+            values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
+            connection.execute(update.values(values), rows)
+        return ends
 
     @staticmethod
     def _update(connection: sa.Connection, call_id: str, values: Mapping[str, Any]) -> None:
@@ -375,6 +416,25 @@ class Calls(Archive):
         )
 
 
+def _open_calls(which: sa.ColumnElement[bool]) -> sa.Select[tuple[str, str | None]]:
+    """Select, and lock, those of *which* that are open."""
+    return (
+        sa.select(calls.c.call_id, calls.c.room_sid)
+        .where(which, calls.c.ended_at.is_(None))
+        .order_by(calls.c.call_id)  # the same order everywhere: nobody waits in a circle
+        .with_for_update()
+    )
+
+
+def _told_together(told: Sequence[tuple[int, AnyCallEvent]]) -> dict[str, Any]:
+    """Return what events, each with the attempt that told it, say of their call."""
+    agents = [event for attempt, event in told if attempt != ROUTER]
+    ours = [
+        event for attempt, event in told if attempt == ROUTER and isinstance(event, ClosedEvent)
+    ]
+    return summary(agents, ours[0] if ours else None)
+
+
 def _not_written(error: StoreUnavailable) -> None:
     log.error("record.not_written", reason=error.reason)
 
@@ -397,7 +457,7 @@ def _event_row(call_id: str, event: AnyCallEvent) -> dict[str, Any]:
     }
 
 
-def _shared(row: Mapping[str, Any]) -> Happened:
+def _shared(row: sa.RowMapping) -> Happened:
     told = ("call_id", "fact_id", "caller", "at", "category", "information")
     return Happened(
         type="fact.shared",
@@ -409,8 +469,9 @@ def _shared(row: Mapping[str, Any]) -> Happened:
     )
 
 
-def _ended(record: Mapping[str, Any], before: Any) -> Happened | None:
+def _ended(before: sa.Row[Any], columns: Mapping[str, Any]) -> Happened | None:
     """Return what is to be told if the record has just been closed, or its end become certain."""
+    record = {**before._mapping, **columns}  # noqa: SLF001 - the documented way to a row's names
     ended_at, by = record["ended_at"], record["closed_by"]
     if ended_at is None or (before.ended_at is not None and before.closed_by == by):
         return None

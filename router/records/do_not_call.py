@@ -163,7 +163,7 @@ class DoNotCall:
             data={name: row[name] for name in told},
             call_id=row["call_id"],
         )
-        announce(connection, happened, self._clock())
+        announce(connection, [happened], self._clock())
         return True
 
     def _add(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:

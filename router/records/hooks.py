@@ -201,7 +201,7 @@ class Hooks:
         """Announce, soon, that something needs somebody's attention; never raises."""
         now = self._clock()
         happened = _alert(action, because, call_id, tenant=tenant, at=now)
-        self._store.write_soon(lambda connection: announce(connection, happened, now), _not_told)
+        self._store.write_soon(lambda connection: announce(connection, [happened], now), _not_told)
 
     async def notices(
         self,
@@ -336,7 +336,7 @@ class Hooks:
             return False
         said = "a hook has said that it is gone" if gone else "a hook has failed for days"
         happened = _alert("hook_disabled", said, None, tenant=to.tenant, at=now)
-        announce(connection, happened, now)
+        announce(connection, [happened], now)
         return True
 
 

@@ -6,7 +6,7 @@ without its notices nor a notice of what was rolled back. A hook is an address o
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -89,33 +89,34 @@ class Happened:
         return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
-def announce(connection: sa.Connection, happened: Happened, now: float) -> int:
-    """Note, within a transaction, whom to tell; return how many that are."""
-    wanted = sa.select(hooks.c.id, hooks.c.events).where(
-        hooks.c.tenant == happened.tenant, hooks.c.disabled_at.is_(None)
+def announce(connection: sa.Connection, news: Sequence[Happened], now: float) -> None:
+    """Note, within the transaction in which it happened, whom to tell of *news*."""
+    if not news:
+        return
+    wanted = sa.select(hooks.c.id, hooks.c.tenant, hooks.c.events).where(
+        hooks.c.tenant.in_({one.tenant for one in news}), hooks.c.disabled_at.is_(None)
     )
-    told = [row.id for row in connection.execute(wanted) if happened.type in row.events.split()]
-    if not told:
-        return 0
-    body = happened.body()
+    listening = connection.execute(wanted).all()
     rows = [
         {
-            "hook_id": hook_id,
+            "hook_id": hook.id,
             "tenant": happened.tenant,
             "event_id": happened.event_id,
             "type": happened.type,
             "call_id": happened.call_id,
-            "body": body,
+            "body": happened.body(),
             "created_at": now,
             "state": "waiting",
             "due_at": now,
             "tries": 0,
         }
-        for hook_id in told
+        for happened in news
+        for hook in listening
+        if hook.tenant == happened.tenant and happened.type in hook.events.split()
     ]
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(dialect.insert(notices).on_conflict_do_nothing(), rows)
-    return len(told)
+    if rows:
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        connection.execute(dialect.insert(notices).on_conflict_do_nothing(), rows)
 
 
 def _cut(value: Any) -> Any:

@@ -197,7 +197,7 @@ async def test_a_persona_that_remembers_is_sent_what_the_caller_told_before(
 async def test_the_record_ends_with_the_room(running: Running) -> None:
     await running.deliver(ringing())
     await running.deliver(body(event="room_finished", room="call-1", room_sid="RM_call-1"))
-    await running.services.store.flush()
+    await running.services.bookkeeping.turn()
 
     [call] = (await seen(running, "/api/calls"))["items"]
 

@@ -287,7 +287,7 @@ async def test_a_room_that_finished_closes_its_calls(bench: Bench) -> None:
     await bench.dispatch("c2")
 
     bench.calls.room_finished("RM_c1")
-    await bench.store.flush()
+    await bench.calls.close_finished()
 
     open_calls = await bench.calls.page(CallFilter(is_open=True))
     assert [one.call_id for one in open_calls.rows] == ["c2"]
