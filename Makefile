@@ -15,7 +15,7 @@ demo: setup ## three real calls through a real LiveKit server
 	@.venv/bin/persona-router demo
 
 test: setup ## all tests; ARGS go to pytest
-	@deploy/dev/system-packages.sh espeak-ng postgresql redis-server chromium
+	@deploy/dev/system-packages.sh espeak-ng postgresql redis-server chromium prometheus
 	@$(PY) -m router.demo.livekit_server >/dev/null || [ "$$CI" != true ] # its tests are skipped then
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 

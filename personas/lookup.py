@@ -338,7 +338,7 @@ def build_lookup(
     windows: Windows | None = None,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
-    count: Callable[[str], None] | None = None,
+    count: Callable[[str, float], None] | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     read_only: bool = False,
 ) -> PersonaLookup:
@@ -359,7 +359,7 @@ def build_lookup(
         windows: how old a copy may be.
         clock: monotonic seconds.
         wall: Unix seconds.
-        count: told the outcome of every request to the API, a short word.
+        count: told the outcome of every request to the API, a short word, and its seconds.
         transport: what requests to the API go through; ``None``: the network.
         read_only: the copies on disk are read, never written or removed.
     """

@@ -3,11 +3,20 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import TypeAlias
+from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.types import Message
 
-Answered: TypeAlias = tuple[Message, Message]
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, as ASGI wants it and as it goes over the wire."""
+
+    messages: tuple[Message, Message]
+    head: bytes  # status line and fields, without the blank line that ends them
+    body: bytes
+    closes: bool  # its fields say that the connection ends with it
 
 
 def problem(status: int, title: str, code: str, fix: str = "") -> bytes:
@@ -16,18 +25,23 @@ def problem(status: int, title: str, code: str, fix: str = "") -> bytes:
     return json.dumps(document | ({"fix": fix} if fix else {})).encode()
 
 
-def _answer(
-    status: int, body: bytes = b"", headers: Mapping[bytes, bytes] | None = None
-) -> Answered:
+def _answer(status: int, body: bytes = b"", headers: Mapping[bytes, bytes] | None = None) -> Answer:
     kind = b"application/problem+json" if body else b"text/plain"
     fields = [
         (b"content-type", kind),
         (b"content-length", str(len(body)).encode()),
         *(headers or {}).items(),
     ]
-    return (
-        {"type": "http.response.start", "status": status, "headers": fields},
-        {"type": "http.response.body", "body": body},
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
+    lines += [name + b": " + value for name, value in fields]
+    return Answer(
+        (
+            {"type": "http.response.start", "status": status, "headers": fields},
+            {"type": "http.response.body", "body": body},
+        ),
+        head=b"\r\n".join(lines) + b"\r\n",
+        body=body,
+        closes=(b"connection", b"close") in fields,
     )
 
 
@@ -47,7 +61,7 @@ ONLY_POST = _answer(405, problem(405, "Method Not Allowed", "only_post"), {b"all
 BY_STATUS = {400: RUBBISH, 401: NOT_OURS, 413: TOO_LARGE, 503: SLOW}
 
 
-def again(in_s: float) -> Answered:
+def again(in_s: float) -> Answer:
     """Ask LiveKit to deliver again after *in_s* seconds."""
     wait_s = max(1, math.ceil(in_s))  # whole seconds; 0 would be repeated within a millisecond
     return _answer(503, DELIVER_AGAIN, {b"retry-after": str(wait_s).encode()})

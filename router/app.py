@@ -69,7 +69,7 @@ class Router(Starlette):
         if scope["type"] == "http" and scope["path"] == WEBHOOK_PATH:
             await WEBHOOK(scope, receive, send)
         elif scope["type"] == "http" and _shed(scope):
-            for message in SHED:
+            for message in SHED.messages:
                 await send(message)
         elif scope["type"] == "http":
             await super().__call__(scope, receive, with_headers(send))

@@ -31,6 +31,7 @@ from router.errors import StoreUnavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
+Note = Callable[[str, float, str | None], None]
 
 metadata = MetaData()
 
@@ -63,9 +64,14 @@ def _hand_over(waiting: "asyncio.Future[T]", answer: T, error: Exception | None)
 
 
 class Store:
-    """A database at *url*: ``sqlite:///file`` or ``postgresql://…``."""
+    """A database at *url*: ``sqlite:///file`` or ``postgresql://…``.
 
-    def __init__(self, url: str) -> None:
+    *note* is told of everything that somebody waited for: ``write`` or ``read``, its seconds, and
+    why it was not done, if it was not.
+    """
+
+    def __init__(self, url: str, *, note: Note = lambda _work, _took_s, _failure: None) -> None:
+        self._note = note
         self._engine = _engine(url)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         threads = 1 if self.is_sqlite else POSTGRES_THREADS
@@ -119,7 +125,7 @@ class Store:
             asyncio.get_running_loop().call_soon(self._commit_waiting)
         else:  # a server commits many at a time by itself
             self._commit([write])
-        return await self._within_deadline(done, patient=patient)
+        return await self._within_deadline("write", done, patient=patient)
 
     def write_soon(self, work: Work[Any], failed: Callable[[StoreUnavailable], None]) -> None:
         """Run *work* as ``write`` does, but let it wait up to ``SOON_S`` for a transaction to join.
@@ -195,16 +201,24 @@ class Store:
             StoreUnavailable: the database did not answer in time or refused.
         """
         loop = asyncio.get_running_loop()
-        return await self._within_deadline(loop.run_in_executor(self._readers, self._read, work))
+        answer = loop.run_in_executor(self._readers, self._read, work)
+        return await self._within_deadline("read", answer)
 
-    async def _within_deadline(self, answer: "asyncio.Future[T]", *, patient: bool = False) -> T:
+    async def _within_deadline(
+        self, work: str, answer: "asyncio.Future[T]", *, patient: bool = False
+    ) -> T:
+        began, failure = time.perf_counter(), None
         try:
             async with asyncio.timeout(None if patient else DEADLINE_S):
                 return await answer
         except TimeoutError as exc:
-            raise StoreUnavailable("timeout", passing=True) from exc
+            failure = "timeout"
+            raise StoreUnavailable(failure, passing=True) from exc
         except SQLAlchemyError as exc:
-            raise StoreUnavailable(type(exc).__name__, passing=_is_passing(exc)) from exc
+            failure = type(exc).__name__
+            raise StoreUnavailable(failure, passing=_is_passing(exc)) from exc
+        finally:
+            self._note(work, time.perf_counter() - began, failure)
 
     def _commit_soon(self) -> None:
         self._soon_timer = None

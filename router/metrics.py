@@ -1,15 +1,28 @@
-"""Every metric of the router. Labels hold fixed words only: no number, room or name."""
+"""Every metric of the router. Labels hold fixed words only: no number, room or name.
 
-from collections.abc import Callable
+Names and labels are part of the interface: docs/metrics.md lists them, and a test compares it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from personas.breaker import BREAKER_STATES, BreakerState
 
-#: Upper bounds in seconds: a stage of answering takes from under a millisecond to the budget.
-STAGE_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+PREFIX: Final = "persona_router_"
+#: Upper bounds in seconds: a stage takes from under a millisecond to the three minutes that a phone
+#: rings at most.
+STAGE_BUCKETS: Final = (
+    *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 180.0),
+)
+RING_BUCKETS: Final = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0, 60.0, 180.0)
+REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+#: From a report that comes at once to one that waited for a week on the agent's disk.
+DELAY_BUCKETS: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0, 86_400.0)
 
 #: Names that LiveKit sends; any other is counted as "other", so that a label cannot grow.
 KNOWN_EVENTS = frozenset(
@@ -48,109 +61,257 @@ class ByLabel(dict[str, _M]):
         return series
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A metric as its documentation has it."""
+
+    name: str  # as Prometheus' queries name it
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    meaning: str
+
+
 class Metrics:
-    """The router's counters and histograms, on a registry of their own."""
+    """The router's counters, gauges and histograms, on a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.deliveries = self._counter(
+        self.catalogue: list[Described] = []
+        self._deliveries()
+        self._calls()
+        self._personas()
+        self._watch()
+        self._records()
+        self._router()
+
+    # ---- what there is ----
+
+    def _deliveries(self) -> None:
+        self.deliveries = self._counters(
             "deliveries", "Webhook deliveries by what became of them.", "verdict"
         )
-        self.refused = self._counter(
+        self.refused = self._counters(
             "deliveries_refused", "Deliveries without effect by reason.", "reason"
         )
-        self.events = self._counter("events", "Verified events by name.", "event")
-        self.lookups = self._counter(
-            "lookups", "Persona lookups by the source that answered.", "source"
+        self.refused_at = self._gauge(
+            "refused_timestamp_seconds", "When a delivery was last refused, by reason.", "reason"
         )
-        self.persona_requests = self._counter(
-            "persona_requests", "Requests to the persona API by outcome.", "outcome"
+        self.events = self._counters("events", "Verified events by name.", "event")
+        self.in_flight = self._gauge("deliveries_in_flight", "Deliveries that are being answered.")
+        self.waiting = self._gauge(
+            "deliveries_waiting", "Deliveries that wait for a place to be answered."
         )
-        self.dispatches = self._counter(
-            "dispatches", "Dispatches by outcome: done, refused, unknown.", "outcome"
-        )
-        self.refused_at = Gauge(
-            "persona_router_refused_timestamp_seconds",
-            "When a delivery was last refused, by reason.",
-            ["reason"],
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "persona_router_deliveries_in_flight",
-            "Deliveries that are being answered.",
-            registry=self.registry,
-        )
-        self.connections_cut = self._counter(
+        self.connections_cut = self._counters(
             "connections_cut",
             "Connections that were closed before a whole request came, or for room, by reason.",
             "reason",
         )
-        self.stages = ByLabel(
-            Histogram(
-                "persona_router_stage_seconds",
-                "Time spent in each stage of answering a call.",
-                ["stage"],
-                buckets=STAGE_BUCKETS,
-                registry=self.registry,
-            )
+
+    def _calls(self) -> None:
+        self.dispatches = self._counters(
+            "dispatches", "Dispatches by outcome: done, refused, unknown.", "outcome"
         )
-        self.spare_claims = Counter(
-            "persona_router_spare_claims",
+        self.calls = self._counters(
+            "calls",
+            "Inbound calls to which a first agent was sent, by the source of its persona.",
+            "source",
+        )
+        self.stages = self._timed_by(
+            "stage_seconds",
+            "Time of each stage of a call: webhook (the caller in the room to the delivery), "
+            "verify, queue, claim, persona, dispatch, agent_joined (the dispatch to the agent in "
+            "the room), first_word (from there to its first word).",
+            "stage",
+            STAGE_BUCKETS,
+        )
+        self.answering = self._timed(
+            "answer_seconds",
+            "From the delivery of a caller to LiveKit's answer to the dispatch.",
+            STAGE_BUCKETS,
+        )
+        self.ring = self._timed(
+            "ring_seconds",
+            "From the delivery of a caller to the phone being picked up, as reports tell it.",
+            RING_BUCKETS,
+        )
+        self.calls_closed = self._counters(
+            "calls_closed",
+            "Records of calls that were closed, by how the call ended; a record that was opened "
+            "again counts again.",
+            "disposition",
+        )
+        self.turns = self._timed_by(
+            "turn_seconds",
+            "How long callers wait for an answer, as reports tell it: total, and of it stt, "
+            "end_of_turn, llm, tts.",
+            "stage",
+            STAGE_BUCKETS,
+        )
+        self.spare_claims = self._counter(
+            "spare_claims",
             "Calls claimed in this process alone because the database was away.",
-            registry=self.registry,
         )
-        self.recoveries = self._counter(
+
+    def _personas(self) -> None:
+        self.lookups = self._counters(
+            "lookups", "Persona lookups by the source that answered.", "source"
+        )
+        self.persona_requests = self._counters(
+            "persona_requests", "Requests to the persona API by outcome.", "outcome"
+        )
+        self.persona_api = self._timed(
+            "persona_api_seconds", "Time of a request to the persona API.", REQUEST_BUCKETS
+        )
+        self.breaker = self._gauge(
+            "persona_breaker",
+            "1 for the state that the persona API's breaker is in: closed, open, half_open.",
+            "state",
+        )
+
+    def _watch(self) -> None:
+        self.recoveries = self._counters(
             "recoveries", "What the watch over the rooms had to do.", "action"
         )
-        self.last_resort = self._counter(
+        self.last_resort = self._counters(
             "last_resort", "Callers whom the router answered itself, by how that ended.", "how"
         )
-        self.journal = self._counter(
+        self.sweeps = self._timed(
+            "sweep_seconds", "Time of one sweep over the rooms.", STAGE_BUCKETS
+        )
+        self.swept_at = self._gauge(
+            "swept_timestamp_seconds", "When this replica last ended a sweep over the rooms."
+        )
+        self.ringing = self._gauge(
+            "calls_ringing",
+            "Callers without an agent, as the last sweep saw it; 0 where another replica sweeps.",
+        )
+        self.ringing_longest = self._gauge(
+            "ringing_longest_seconds",
+            "How long the caller waits who has waited longest for an agent, as the last sweep saw "
+            "it.",
+        )
+
+    def _records(self) -> None:
+        self.journal = self._counters(
             "journal",
             "Deliveries for the journal: written, dropped, left_out (of a flood).",
             "outcome",
         )
-        self.reports = self._counter(
+        self.journal_waiting = self._gauge(
+            "journal_waiting", "Deliveries that wait to be written into the journal."
+        )
+        self.owed = self._gauge(
+            "dispatches_owed", "Dispatches of which the database was not told yet."
+        )
+        self.reports = self._counters(
             "reports", "Agents' reports by outcome: stored, refused, not_stored.", "outcome"
         )
-        self.report_events = self._counter(
-            "report_events", "Events in stored reports, repeated ones included, by kind.", "kind"
+        self.report_intake = self._timed(
+            "report_seconds", "Time from a whole report to its being stored.", REQUEST_BUCKETS
         )
-        self.call_problems = self._counter(
-            "call_problems", "Problems that agents reported, repeated ones included.", "code"
+        self.report_delay = self._timed(
+            "report_delay_seconds",
+            "Age of the oldest event in a report when it was stored, by the agent's clock: what "
+            "waited on agents' disks.",
+            DELAY_BUCKETS,
         )
-        self.tool_runs = self._counter(
+        self.report_events = self._counters(
+            "report_events", "Events that agents reported, by kind.", "kind"
+        )
+        self.call_problems = self._counters(
+            "call_problems", "Problems that agents reported.", "code"
+        )
+        self.tool_runs = self._counters(
             "tool_runs",
             "Tools that agents had the router run: done, not_done, refused, failed.",
             "outcome",
         )
-        self.notices = self._counter(
+        self.notices = self._counters(
             "notices",
             "Tries to tell hooks of events: delivered, failed (tried again), given_up, "
             "hook_disabled.",
             "outcome",
         )
-        self.breaker = Gauge(
-            "persona_router_persona_breaker",
-            "1 for the state that the persona API's breaker is in: closed, open, half_open.",
-            ["state"],
-            registry=self.registry,
+        self.opt_outs = self._counters(
+            "opt_outs",
+            "Wishes not to be called, however they came: stored, not_stored.",
+            "outcome",
         )
-        self.sweeps = Histogram(
-            "persona_router_sweep_seconds",
-            "Time of one sweep over the rooms.",
-            buckets=STAGE_BUCKETS,
-            registry=self.registry,
+        self.store = self._timed_by(
+            "store_seconds",
+            "Time of a transaction that somebody waited for: write, read.",
+            "work",
+            REQUEST_BUCKETS,
+        )
+        self.store_failures = self._counters(
+            "store_failures", "Transactions that the database did not take, by reason.", "reason"
         )
 
-    def _counter(self, name: str, documentation: str, label: str) -> ByLabel[Counter]:
-        return ByLabel(
-            Counter(f"persona_router_{name}", documentation, [label], registry=self.registry)
+    def _router(self) -> None:
+        self.build = self._gauge(
+            "build_info",
+            "1 for the version that runs, and a fingerprint of the settings that all replicas "
+            "must share, keyed so that none can be guessed from it.",
+            "version",
+            "settings",
         )
+
+    # ---- how it is made ----
+
+    def _described(
+        self,
+        name: str,
+        kind: Literal["counter", "gauge", "histogram"],
+        meaning: str,
+        labels: Sequence[str] = (),
+    ) -> str:
+        shown = f"{PREFIX}{name}{'_total' if kind == 'counter' else ''}"
+        self.catalogue.append(Described(shown, kind, tuple(labels), meaning))
+        return f"{PREFIX}{name}"
+
+    def _counter(self, name: str, meaning: str) -> Counter:
+        return Counter(self._described(name, "counter", meaning), meaning, registry=self.registry)
+
+    def _counters(self, name: str, meaning: str, label: str) -> ByLabel[Counter]:
+        described = self._described(name, "counter", meaning, [label])
+        return ByLabel(Counter(described, meaning, [label], registry=self.registry))
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        described = self._described(name, "gauge", meaning, labels)
+        return Gauge(described, meaning, labels, registry=self.registry)
+
+    def _timed(self, name: str, meaning: str, buckets: Sequence[float]) -> Histogram:
+        described = self._described(name, "histogram", meaning)
+        return Histogram(described, meaning, buckets=buckets, registry=self.registry)
+
+    def _timed_by(
+        self, name: str, meaning: str, label: str, buckets: Sequence[float]
+    ) -> ByLabel[Histogram]:
+        described = self._described(name, "histogram", meaning, [label])
+        return ByLabel(
+            Histogram(described, meaning, [label], buckets=buckets, registry=self.registry)
+        )
+
+    # ---- what takes more than one step ----
 
     def count_event(self, name: str) -> None:
         """Count one verified event."""
         self.events[name if name in KNOWN_EVENTS else "other"].inc()
+
+    def note_request(self, outcome: str, took_s: float) -> None:
+        """Count one request to the persona API."""
+        self.persona_requests[outcome].inc()
+        self.persona_api.observe(took_s)
+
+    def note_work(self, work: str, took_s: float, failure: str | None) -> None:
+        """Count what somebody waited for of the database; *failure*: why it was not done."""
+        self.store[work].observe(took_s)
+        if failure is not None:
+            self.store_failures[failure].inc()
+
+    def count_opt_outs(self, outcome: str, wishes: int) -> None:
+        """Count wishes not to be called."""
+        self.opt_outs[outcome].inc(wishes)
 
     def watch_breaker(self, state: Callable[[], BreakerState]) -> None:
         """Show what *state* says whenever the metrics are read."""

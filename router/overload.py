@@ -31,6 +31,11 @@ class Gate:
         self.in_flight = 0
 
     @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return sum(not place.done() for place in self._waiting)
+
+    @property
     def loaded(self) -> bool:
         """Whether everything but deliveries shall be refused."""
         return self.in_flight >= self._loaded_from

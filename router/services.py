@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 import httpx
 
+import personas
 from personas.contract import Report
 from personas.lookup import PersonaLookup, build_lookup
 from personas.reports import MAX_REPORT_BYTES
@@ -27,6 +28,7 @@ from router.dispatch import LiveKit
 from router.doctor import Doctor, refusals_of
 from router.events import MAX_BODY_BYTES
 from router.findings import Refusals
+from router.fingerprint import fingerprint
 from router.inbound import InboundCalls
 from router.lastresort.desk import LastResort, available
 from router.live import LiveCalls
@@ -36,7 +38,7 @@ from router.overload import Gate
 from router.recall import Recall
 from router.records.accounts import Accounts
 from router.records.appointments import BuiltInCalendar
-from router.records.calls import Calls
+from router.records.calls import Calls, Dispatched
 from router.records.campaigns import Campaigns
 from router.records.claims import Claims, SpareClaims
 from router.records.do_not_call import DoNotCall
@@ -49,6 +51,7 @@ from router.records.recollection import Recollection
 from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
+from router.tally import Tally
 from router.tokens import Keys
 from router.tool_runs import Toolbox
 from router.toolbox import open_toolbox
@@ -77,6 +80,7 @@ class Services:
     checkups: Checkups
     access: Access
     calls: Calls
+    tally: Tally
     bookkeeping: Bookkeeping
     report_bodies: Bodies
     toolbox: Toolbox
@@ -108,7 +112,9 @@ async def open_services(
     metrics = metrics or Metrics()
     gate = Gate(settings.max_deliveries)
     metrics.in_flight.set_function(lambda: gate.in_flight)
-    store = Store(settings.store_url())
+    metrics.waiting.set_function(lambda: gate.waiting)
+    metrics.build.labels(personas.__version__, fingerprint(settings)).set(1)
+    store = Store(settings.store_url(), note=metrics.note_work)
     try:
         await store.open()
         lookup = lookup_from(settings, metrics)
@@ -129,18 +135,25 @@ async def open_services(
                     clock=clock,
                     new_id=_new_id,
                 )
-                calls = Calls(store, clock=clock)
+                tally = Tally(metrics, clock=clock)
+                calls = Calls(store, clock=clock, notice=tally.turned)
                 hooks = Hooks(store, clock=clock)
+                owed = Owed(store, owner=owner, clock=clock)
+
+                def note_call(call: Dispatched) -> None:
+                    calls.dispatched(call)
+                    tally.sent(call)
+
                 inbound = InboundCalls(
                     trunks=Trunks(plan_from(settings), livekit, clock=time.monotonic),
                     claims=claims,
                     spare=SpareClaims(_new_id),
-                    owed=Owed(store, owner=owner, clock=clock),
+                    owed=owed,
                     personas=lookup,
                     dispatcher=livekit,
                     metrics=metrics,
                     clock=clock,
-                    note_call=calls.dispatched,
+                    note_call=note_call,
                     recall=Recall(calls),
                     report_for=report_for(settings, clock),
                 )
@@ -165,6 +178,8 @@ async def open_services(
                     clock=clock,
                 )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
+                metrics.journal_waiting.set_function(lambda: len(journal))
+                metrics.owed.set_function(lambda: len(owed))
                 lookup.start(warm_up=settings.persona_warm_up, region=settings.default_region)
                 yield Services(
                     settings=settings,
@@ -181,13 +196,14 @@ async def open_services(
                     checkups=_checkups(settings, livekit, lookup, metrics),
                     access=access_from(settings, store, clock),
                     calls=calls,
+                    tally=tally,
                     bookkeeping=Bookkeeping(
                         calls=calls, livekit=livekit, days=settings.records_days
                     ),
                     report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
                     toolbox=toolbox_for(claims),
                     appointments=appointments,
-                    do_not_call=DoNotCall(store, clock=clock),
+                    do_not_call=DoNotCall(store, clock=clock, count=metrics.count_opt_outs),
                     hooks=hooks,
                     notifier=Notifier(
                         hooks=hooks,
@@ -307,7 +323,7 @@ def lookup_from(settings: RouterSettings, metrics: Metrics, **rehearsed: Any) ->
         state_dir=settings.state_dir,
         shared=None if rehearsed else shared_from(settings),
         max_stale_s=settings.persona_max_stale_s,
-        count=lambda outcome: metrics.persona_requests[outcome].inc(),
+        count=metrics.note_request,
         **rehearsed,
     )
 

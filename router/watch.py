@@ -92,6 +92,7 @@ class _Room:
     look_at: float = 0.0  # monotonic
     busy: bool = False
     mended: bool = False
+    alone_since: float | None = None  # monotonic: a caller without an agent
     mismatched: set[str] = field(default_factory=set)  # agents of which that was told
 
 
@@ -142,8 +143,10 @@ class Watch:
             if await self.lease.hold():
                 with self.metrics.sweeps.time():
                     await self.sweep()
+                self.metrics.swept_at.set(self.clock())
             else:
                 self._rooms.clear()  # another replica sees more than this one remembers
+            self._count_ringing()
         except (StoreUnavailable, LiveKitUnavailable) as exc:
             self.metrics.recoveries["sweep_failed"].inc()
             log.error("sweep.failed", kind=type(exc).__name__, reason=exc.reason)
@@ -173,6 +176,12 @@ class Watch:
             self._forgot_at = at
             await self.claims.forget()
 
+    def _count_ringing(self) -> None:
+        alone = [one.alone_since for one in self._rooms.values() if one.alone_since is not None]
+        self.metrics.ringing.set(len(alone))
+        longest_s = self.monotonic() - min(alone) if alone else 0.0
+        self.metrics.ringing_longest.set(longest_s)
+
     async def _look(self, room: _Room, call: Watched | None, limit: asyncio.Semaphore) -> None:
         async with limit:
             try:
@@ -184,6 +193,7 @@ class Watch:
         at = self.monotonic()
         look = look_at(participants, room.seen, at=at, now=self.clock())
         room.seen = look.seen
+        room.alone_since = look.seen.no_agent_since if look.caller is not None else None
         means = Means(self.fallback_agent is not None, self.last_resort is not None)
         action = assess(look, call, self.limits, means)
         if call is not None:

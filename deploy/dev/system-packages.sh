@@ -1,11 +1,13 @@
 #!/bin/sh
 # Installs the system packages named as arguments where apt-get and root are at hand, and says what
 # is missing elsewhere. Nothing here is required: without espeak-ng the offline voice is tones, and
-# without PostgreSQL or Redis their tests are skipped.
+# without PostgreSQL, Redis or promtool (of the package prometheus) their tests are skipped. None of
+# their services is started.
 set -eu
 
 present() {
   case $1 in
+    prometheus) command -v promtool ;;
     postgresql) command -v postgres || ls /usr/lib/postgresql/*/bin/postgres ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1
@@ -19,7 +21,9 @@ done
 
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
   log=$(mktemp)
-  trap 'rm -f "$log"' EXIT
+  policy=/usr/sbin/policy-rc.d # asked by Debian's packages before they start a service
+  if [ -e "$policy" ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"; fi
+  trap 'rm -f "$log" $policy' EXIT
   echo "system packages: installing$missing"
   export DEBIAN_FRONTEND=noninteractive
   # shellcheck disable=SC2086

@@ -11,6 +11,7 @@ while retries are about a tenth of all requests (``RetryBudget``).
 
 import asyncio
 import random
+import time
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,7 +57,8 @@ class HttpPersonaSource:
 
     *forms* are the notations to ask in, in order: ``dialed`` (the digits as dialed), ``e164``,
     ``national``. *number_fields* are the fields in which an answer may name its number; one that
-    does must name the number asked for. *count* is told the outcome of every request.
+    does must name the number asked for. *count* is told the outcome of every request, and its
+    seconds.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class HttpPersonaSource:
         number_fields: Sequence[str] = NUMBER_FIELDS,
         client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        count: Callable[[str], None] | None = None,
+        count: Callable[[str, float], None] | None = None,
         pause_s: Callable[[], float] = lambda: random.uniform(*RETRY_PAUSE_S),  # noqa: S311  (no secret)
         retries: RetryBudget | None = None,
     ) -> None:
@@ -92,7 +94,7 @@ class HttpPersonaSource:
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx.Limits(max_connections=200, max_keepalive_connections=20),
         )
-        self._count = count or (lambda _outcome: None)
+        self._count = count or (lambda _outcome, _took_s: None)
         self._pause_s = pause_s
         self._retries = retries or RetryBudget()
 
@@ -111,12 +113,12 @@ class HttpPersonaSource:
             PersonaInvalid: the answer cannot be used as this number's persona; ``reason`` is
                 redirect, too_large, encoding, other_number, or why it is no persona.
         """
-        fetch = _Fetch(pause_s=self._pause_s)
+        fetch, began = _Fetch(pause_s=self._pause_s), time.perf_counter()
         try:
             async with asyncio.timeout(self._deadline_s) as fetch.scope:
                 return await self._any_form(dialed, known, fetch)
         except TimeoutError as exc:
-            self._count("timeout")
+            self._count("timeout", time.perf_counter() - began)
             raise PersonaUnavailable(reason="timeout") from exc
 
     async def _any_form(
@@ -160,14 +162,16 @@ class HttpPersonaSource:
         """Ask in one notation, with the retry if it is still to be had."""
         self._retries.pay_in()
         while True:
+            began = time.perf_counter()
             try:
                 fetched = await self._request(asked_as, etag, dialed, known)
             except PersonaError as exc:
-                self._count(exc.reason)
+                self._count(exc.reason, time.perf_counter() - began)
                 if isinstance(exc, _Passing) and await fetch.may_retry(self._retries):
                     continue
                 raise
-            self._count("not_modified" if fetched is known else "ok")
+            outcome = "not_modified" if fetched is known else "ok"
+            self._count(outcome, time.perf_counter() - began)
             return fetched
 
     async def _request(

@@ -1,5 +1,7 @@
 """`POST /api/reports`: what an agent tells of its call."""
 
+import time
+
 import structlog
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -17,13 +19,15 @@ log = structlog.get_logger(__name__)
 async def report(request: Request) -> Response:
     """Store a report; 200 says that it is on disk, whatever it says of earlier ones."""
     services: Services = request.state.services
-    counted = services.metrics.reports
+    metrics = services.metrics
+    counted = metrics.reports
     try:
         told = await _read(request)
     except ReportRefused as exc:
         log.warning("report.refused", reason=exc.reason, status=exc.status)
         counted["refused"].inc()
         return problem_of(exc.status, exc.title, exc.reason, exc.fix)
+    began = time.perf_counter()
     try:
         acknowledged = await services.calls.take(told)
     except StoreUnavailable as exc:
@@ -31,10 +35,9 @@ async def report(request: Request) -> Response:
         counted["not_stored"].inc()
         return problem_of(503, "Service Unavailable", "database_away", "send it again in a moment")
     counted["stored"].inc()
-    for event in told.events:
-        services.metrics.report_events[event.kind].inc()
-        if event.kind == "problem":
-            services.metrics.call_problems[event.code].inc()
+    metrics.report_intake.observe(time.perf_counter() - began)
+    oldest = min(event.at for event in told.events)
+    metrics.report_delay.observe(max(0.0, services.clock() - oldest))
     return JSONResponse(Acknowledged(acknowledged=acknowledged).model_dump())
 
 

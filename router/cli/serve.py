@@ -17,12 +17,16 @@ SWITCH_S = 0.0005
 
 def options(settings: "RouterSettings", metrics: "Metrics") -> dict[str, Any]:
     """Return how uvicorn is to serve the application."""
+    from router.app import WEBHOOK_PATH
     from router.http_guard import Limits, guarded
+    from router.webhook import deliver
 
+    count = metrics.connections_cut
+    direct = {WEBHOOK_PATH.encode(): deliver}
     return {
         "host": settings.host,
         "port": settings.port,
-        "http": guarded(Limits(), lambda reason: metrics.connections_cut[reason].inc()),
+        "http": guarded(Limits(), lambda reason: count[reason].inc(), direct),
         "ws": "none",  # a websocket would leave the guard
         "log_config": None,
         "access_log": False,

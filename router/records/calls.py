@@ -26,9 +26,11 @@ from personas.reports import (
 from router.db import Store
 from router.errors import StoreUnavailable
 from router.records.archive import Archive
+from router.records.call_news import ended, shared
 from router.records.call_tables import TENANT, calls, events, facts
 from router.records.claims import claims
 from router.records.notices import Happened, announce
+from router.records.rung import note_rung, rung
 from router.records.summary import KINDS, summary
 
 log = structlog.get_logger(__name__)
@@ -47,28 +49,6 @@ _COUNTED: Final = {
     "tool_call": "tool_calls",
     "problem": "problems",
 }
-_TOLD_AT_THE_END: Final = (
-    "call_id",
-    "direction",
-    "caller",
-    "dialed_number",
-    "persona_name",
-    "persona_version",
-    "language",
-    "campaign_id",
-    "lead_id",
-    "started_at",
-    "answered_at",
-    "ended_at",
-    "ring_ms",
-    "duration_s",
-    "disposition",
-    "reason",
-    "closed_by",
-    "qualification",
-    "turns",
-    "facts",
-)
 _ONCE: Final = ("room", "room_sid", "sip_call_id", "caller", "dialed_number", "trunk")
 _PERSONA: Final = ("persona_name", "persona_version", "persona_origin", "persona_because")
 
@@ -101,12 +81,29 @@ class Open:
     room_sid: str | None
 
 
-class Calls(Archive):
-    """The records. *clock* gives Unix seconds."""
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What a record has come to say that it did not say before."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+    rang_s: float | None = None  # it was picked up after so long
+    disposition: str | None = None  # it was closed
+    events: tuple[AnyCallEvent, ...] = ()  # what agents told, repeated ones left out
+    end: Happened | None = None  # what others are told of it
+
+
+class Calls(Archive):
+    """The records. *clock* gives Unix seconds; *notice* hears of what is new."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        notice: Callable[[Turned], None] = lambda _turned: None,
+    ) -> None:
         super().__init__(store)
         self._clock = clock
+        self._notice = notice
         self._dialect = sqlite if store.is_sqlite else postgresql
         self._begin = self._begin_statement()
         self._quick_begin = store.quick(self._begin, [column.name for column in calls.c])
@@ -137,7 +134,11 @@ class Calls(Archive):
             StoreUnavailable: it may or may not be stored; send it again.
         """
         now = self._clock()
-        return await self._store.write(lambda connection: self._take(connection, report, now))
+        acknowledged, turned = await self._store.write(
+            lambda connection: self._take(connection, report, now)
+        )
+        self._notice_all(turned)
+        return acknowledged
 
     async def ended(self, call_ids: Sequence[str], because: str) -> None:
         """Close what is open of these records; an agent may know better, now or later.
@@ -146,15 +147,18 @@ class Calls(Archive):
             StoreUnavailable: the database did not answer.
         """
         now = self._clock()
-        await self._store.write(lambda c: self.end(c, call_ids, because, now))
+        self._notice_all(await self._store.write(lambda c: self._end(c, call_ids, because, now)))
 
-    def end(
+    def _notice_all(self, turned: Sequence[Turned]) -> None:
+        for one in turned:
+            self._notice(one)
+
+    def _end(
         self, connection: sa.Connection, call_ids: Collection[str], because: str, at: float
-    ) -> None:
-        """Do as ``ended`` does, in somebody else's transaction."""
+    ) -> list[Turned]:
         still_open = _open_calls(calls.c.call_id.in_(list(call_ids)))
         found = connection.execute(still_open).all()
-        self._close(connection, {row.call_id: (because, at) for row in found})
+        return self._close(connection, {row.call_id: (because, at) for row in found})
 
     def room_finished(self, room_sid: str) -> None:
         """Have what is open in a room closed by ``close_finished``, if no agent does it before."""
@@ -171,7 +175,7 @@ class Calls(Archive):
         """
         while self._finished:
             some = dict(itertools.islice(self._finished.items(), CHUNK))
-            await self._store.write(partial(self._close_rooms, rooms=some))
+            self._notice_all(await self._store.write(partial(self._close_rooms, rooms=some)))
             for room_sid in some:
                 del self._finished[room_sid]
 
@@ -211,12 +215,13 @@ class Calls(Archive):
         )
         now = self._clock()
 
-        def close(connection: sa.Connection) -> int:
+        def close(connection: sa.Connection) -> list[Turned]:
             found = connection.execute(old).scalars().all()
-            self.end(connection, found, "nothing was heard of it any more", now)
-            return len(found)
+            return self._end(connection, found, "nothing was heard of it any more", now)
 
-        return await self._store.write(close)
+        turned = await self._store.write(close)
+        self._notice_all(turned)
+        return len(turned)
 
     async def purge(self, days: float) -> int:
         """Delete up to ``CHUNK`` calls that began more than *days* ago; return how many."""
@@ -229,7 +234,7 @@ class Calls(Archive):
 
         def purge(connection: sa.Connection) -> int:
             found = connection.execute(old).scalars().all()
-            for table in (events, facts, calls):
+            for table in (events, facts, rung, calls):
                 connection.execute(sa.delete(table).where(table.c.call_id.in_(found)))
             return len(found)
 
@@ -237,32 +242,35 @@ class Calls(Archive):
 
     # ---- in a transaction ----
 
-    def _take(self, connection: sa.Connection, report: CallReport, now: float) -> int:
+    def _take(
+        self, connection: sa.Connection, report: CallReport, now: float
+    ) -> tuple[int, Sequence[Turned]]:
+        turned: list[Turned] = []
         call_id, attempt = report.call_id, report.attempt
         by_seq = {event.seq: event for event in report.events}
         rows = [_event_row(call_id, event) for event in by_seq.values()]
         stored = connection.execute(self._new_event, rows).scalars().all()
         if new := [by_seq[seq] for seq in stored]:
+            turned.append(Turned(events=tuple(new)))
             begun = min(event.at for event in new)
             row = _empty(call_id, now) | {"started_at": begun, "attempts": attempt}
             connection.execute(self._new_call, row)
             # It locks the call's row, so that of two reports the later one sees all of the first.
             self._count(connection, call_id, new, now)
             told = [event for event in new if isinstance(event, FactEvent)]
-            ends: list[Happened] = []
             if told:
                 self._note_facts(connection, call_id, told)
             if any(event.kind in KINDS for event in new):
                 values = self._qualification(connection, call_id, told)
-                ends = self._summarise(connection, {call_id: values})
+                turned += self._summarise(connection, {call_id: values})
             elif told:
                 values = self._qualification(connection, call_id, told)
                 if values:
                     self._update(connection, call_id, values)
             # After the record is made: the same report may have told who the caller is.
-            shared = self._shared(connection, call_id, attempt, [event.seq for event in told])
-            announce(connection, [*shared, *ends], now)
-        return _acknowledged(connection, call_id, attempt)
+            news = shared(connection, call_id, attempt, [event.seq for event in told])
+            announce(connection, news + _ends(turned), now)
+        return _acknowledged(connection, call_id, attempt), turned
 
     def _note_facts(
         self, connection: sa.Connection, call_id: str, told: Sequence[FactEvent]
@@ -285,19 +293,6 @@ class Calls(Archive):
             for fact in told
         ]
         connection.execute(self._new_fact, rows)
-
-    @staticmethod
-    def _shared(
-        connection: sa.Connection, call_id: str, attempt: int, seqs: Sequence[int]
-    ) -> list[Happened]:
-        """Return the facts of *seqs* as they are to be told."""
-        if not seqs:
-            return []
-        new = sa.select(facts).where(
-            facts.c.call_id == call_id, facts.c.attempt == attempt, facts.c.seq.in_(seqs)
-        )
-        found = connection.execute(new.order_by(facts.c.seq)).mappings().all()
-        return [_shared(row) for row in found]
 
     @staticmethod
     def _count(
@@ -332,15 +327,17 @@ class Calls(Archive):
         )
         return {"qualification": connection.execute(latest).scalar_one()[:200]}
 
-    def _close_rooms(self, connection: sa.Connection, rooms: Mapping[str, float]) -> None:
+    def _close_rooms(self, connection: sa.Connection, rooms: Mapping[str, float]) -> list[Turned]:
         found = connection.execute(_open_calls(calls.c.room_sid.in_(list(rooms)))).all()
         ends = {row.call_id: ("the room was closed", rooms[row.room_sid]) for row in found}
-        self._close(connection, ends)
+        return self._close(connection, ends)
 
-    def _close(self, connection: sa.Connection, ends: Mapping[str, tuple[str, float]]) -> None:
+    def _close(
+        self, connection: sa.Connection, ends: Mapping[str, tuple[str, float]]
+    ) -> list[Turned]:
         """Close records that are open, for a reason and at a time each."""
         if not ends:
-            return
+            return []
         rows = [
             _event_row(
                 call_id,
@@ -352,16 +349,14 @@ class Calls(Archive):
             for call_id, (because, at) in ends.items()
         ]
         connection.execute(self._new_event, rows)
-        news = self._summarise(connection, {call_id: {} for call_id in ends})
-        announce(connection, news, self._clock())
+        turned = self._summarise(connection, {call_id: {} for call_id in ends})
+        announce(connection, _ends(turned), self._clock())
+        return turned
 
     def _summarise(
         self, connection: sa.Connection, more: Mapping[str, Mapping[str, Any]]
-    ) -> list[Happened]:
-        """Make each record say what all events of its call say together, and what *more* has.
-
-        Return the ends that are news.
-        """
+    ) -> list[Turned]:
+        """Make each record say what all events of its call say together, and what *more* has."""
         told: dict[str, list[tuple[int, AnyCallEvent]]] = {call_id: [] for call_id in more}
         found = connection.execute(
             sa.select(events.c.call_id, events.c.attempt, events.c.body).where(
@@ -372,13 +367,13 @@ class Calls(Archive):
             told[row.call_id].append((row.attempt, read_event(row.body)))
         records = sa.select(calls).where(calls.c.call_id.in_(list(more)))
         changed: dict[tuple[str, ...], list[dict[str, Any]]] = {}  # by which columns change
-        ends = []
+        turned = []
         for before in connection.execute(records).all():
             call_id = before.call_id
             columns = {**_told_together(told[call_id]), **more[call_id]}
             columns |= _ring(before, columns)
-            if end := _ended(before, columns):
-                ends.append(end)
+            note_rung(connection, {**before._mapping, **columns})  # noqa: SLF001 - documented
+            turned.append(_turned(before, columns))
             new = {f"new_{name}": value for name, value in columns.items()}
             changed.setdefault(tuple(sorted(columns)), []).append({**new, "of_call": call_id})
             caller = columns.get("caller")
@@ -390,7 +385,7 @@ class Calls(Archive):
             update = sa.update(calls).where(calls.c.call_id == sa.bindparam("of_call"))
             values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
             connection.execute(update.values(values), rows)
-        return ends
+        return turned
 
     @staticmethod
     def _update(connection: sa.Connection, call_id: str, values: Mapping[str, Any]) -> None:
@@ -457,40 +452,27 @@ def _event_row(call_id: str, event: AnyCallEvent) -> dict[str, Any]:
     }
 
 
-def _shared(row: sa.RowMapping) -> Happened:
-    told = ("call_id", "fact_id", "caller", "at", "category", "information")
-    return Happened(
-        type="fact.shared",
-        tenant=row["tenant"],
-        key=f"{row['call_id']} {row['attempt']} {row['seq']}",
-        at=row["at"],
-        data={name: row[name] for name in told},
-        call_id=row["call_id"],
-    )
-
-
-def _ended(before: sa.Row[Any], columns: Mapping[str, Any]) -> Happened | None:
-    """Return what is to be told if the record has just been closed, or its end become certain."""
-    record = {**before._mapping, **columns}  # noqa: SLF001 - the documented way to a row's names
-    ended_at, by = record["ended_at"], record["closed_by"]
-    if ended_at is None or (before.ended_at is not None and before.closed_by == by):
-        return None
-    return Happened(
-        type="call.ended",
-        tenant=record["tenant"],
-        key=f"{record['call_id']} {by} {ended_at}",
-        at=ended_at,
-        data={name: record[name] for name in _TOLD_AT_THE_END},
-        call_id=record["call_id"],
-    )
-
-
 def _ring(before: Any, columns: Mapping[str, Any]) -> dict[str, float]:
     """Return how long an inbound call rang."""
     answered_at = columns.get("answered_at")
     if answered_at is None or columns.get("direction", before.direction) != "inbound":
         return {}
     return {"ring_ms": round(max(0.0, answered_at - before.started_at) * 1000, 1)}
+
+
+def _turned(before: Any, columns: Mapping[str, Any]) -> Turned:
+    """Return what a record says for the first time with *columns*."""
+    rang_ms = columns.get("ring_ms") if before.ring_ms is None else None
+    closed = before.ended_at is None and columns.get("ended_at") is not None
+    return Turned(
+        rang_s=None if rang_ms is None else rang_ms / 1000,
+        disposition=columns["disposition"] if closed else None,
+        end=ended(before._mapping, columns),  # noqa: SLF001 - the documented way to a row's names
+    )
+
+
+def _ends(turned: Iterable[Turned]) -> list[Happened]:
+    return [one.end for one in turned if one.end is not None]
 
 
 def _acknowledged(connection: sa.Connection, call_id: str, attempt: int) -> int:

@@ -192,6 +192,10 @@ class Journal:
         self._refused_room -= 1
         self.note(Delivered(received_at, refused.status, "refused", refused.reason))
 
+    def __len__(self) -> int:
+        """Return how many wait to be written."""
+        return len(self._waiting)
+
     async def run(self) -> None:
         """Write and prune until cancelled."""
         while True:

@@ -1,7 +1,6 @@
 """Debian's chromium, and a router with a few calls that it looks at."""
 
 import asyncio
-import os
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ import pytest
 import uvicorn
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
+from tests.absent import absent
 from tests.router.api.rig import PASSWORD, Rig, open_rig
 from tests.router.dashboard.rig import ENDED, conversation, rung, told
 
@@ -43,9 +43,7 @@ class Site:
 async def browser() -> AsyncIterator[Browser]:
     found = shutil.which("chromium")
     if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"chromium is missing: {HOW}")
-        pytest.skip(f"SKIPPED, NOT TESTED: chromium is missing; {HOW}")
+        absent("chromium", HOW)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"]

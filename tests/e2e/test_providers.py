@@ -13,6 +13,7 @@ from livekit import rtc
 from agent.speech.apology import WORDS
 from agent.speech.offline import after_header
 from router.demo.sound import HEARD_HZ, SPOKEN_HZ
+from tests.absent import absent
 from tests.e2e.bed import Bed, open_bed
 from tests.e2e.evidence import open_evidence, until
 from tests.e2e.test_records import record_of
@@ -90,7 +91,7 @@ def question() -> bytes:
     """Somebody asking something, as the phone sends it."""
     espeak = shutil.which("espeak-ng")
     if espeak is None:
-        pytest.skip("SKIPPED, NOT TESTED: espeak-ng is missing; `make test` installs it")
+        absent("espeak-ng", "`make test` installs it")
     spoken = subprocess.run(
         [espeak, "--stdout", "I would like a room with a view, please."],
         check=True,

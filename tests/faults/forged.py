@@ -271,7 +271,7 @@ async def without_body_hash(ground: Ground) -> Seen:
                 await services.inbound.take(events._event(document))
             except RouterError as exc:
                 answer = BY_STATUS[getattr(exc, "status", 401)]
-            for message in answer:
+            for message in answer.messages:
                 await send(message)
 
         asked.app = believes

@@ -194,7 +194,7 @@ async def lets_errors_through(ground: Ground) -> Seen:
     async def trusts(_scope: Scope, receive: Receive, send: Send) -> None:
         document = json.loads((await receive())["body"])
         int(document.get("createdAt", "0"))
-        for message in DONE:
+        for message in DONE.messages:
             await send(message)
 
     async with inside(ground.folder) as asked:

@@ -704,7 +704,7 @@ async def test_a_lookup_is_built_from_plain_values(tmp_path: Path) -> None:
         budget_s=1.0,
         persona_dir=tmp_path / "personas",
         state_dir=tmp_path / "state",
-        count=counted.append,
+        count=lambda outcome, _took_s: counted.append(outcome),
     )
 
     found = await lookup.find(DIALED)

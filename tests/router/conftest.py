@@ -1,20 +1,20 @@
 """Stores for tests: every suite that takes ``store_url`` runs on SQLite and on PostgreSQL."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from router.db import Store
 from tests import postgres
+from tests.absent import absent
+from tests.fakes_personas import FakeClock
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[postgres.Postgres]:
     if postgres.binaries() is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"PostgreSQL is missing: {postgres.HOW}")
-        pytest.skip(f"SKIPPED, NOT TESTED: PostgreSQL is missing; {postgres.HOW}")
+        absent("PostgreSQL", postgres.HOW)
     with postgres.running() as server:
         yield server
 
@@ -30,3 +30,16 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'store.db'}"
     server: postgres.Postgres = request.getfixturevalue("postgres_server")
     return server.new_database()
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    """An empty database of this test's own."""
+    store = await Store(store_url).open()
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()

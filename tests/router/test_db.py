@@ -300,3 +300,21 @@ async def test_what_may_wait_stays_behind_what_was_done_quickly(tmp_path: Path) 
     await store.flush()
     assert await texts(store) == ["changed"]
     await store.aclose()
+
+
+async def test_what_somebody_waited_for_is_noted_with_its_seconds(store_url: str) -> None:
+    noted: list[tuple[str, str | None]] = []
+    store = await Store(
+        store_url,
+        note=lambda work, took_s, failure: noted.append((work, failure if took_s else "")),
+    ).open()
+    await store.write(metadata.create_all)
+    noted.clear()
+
+    await add(store, "once")
+    with pytest.raises(StoreUnavailable):
+        await add(store, "once")
+    await texts(store)
+
+    assert noted == [("write", None), ("write", "IntegrityError"), ("read", None)]
+    await store.aclose()

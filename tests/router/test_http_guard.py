@@ -5,9 +5,9 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -20,6 +20,7 @@ from router.events import MAX_BODY_BYTES, sign
 from router.http_guard import GuardedProtocol, Limits, guarded
 from router.metrics import Metrics
 from router.settings import RouterSettings
+from router.webhook import deliver
 from tests.fakes import FakeLiveKit
 from tests.samples import KEY, SECRET
 
@@ -45,6 +46,11 @@ class Connection:
             fields = dict(line.lower().split(": ", 1) for line in head[1:] if line)
             await self._reader.readexactly(int(fields["content-length"]))
         return int(head[0].split()[1]), fields
+
+    async def interim(self) -> bytes:
+        """Read what comes before an answer."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.readuntil(b"\r\n\r\n")
 
     async def ended(self) -> bytes:
         """Wait until the router ends the connection; return what came before."""
@@ -126,7 +132,9 @@ async def serving(
         served_as = options(settings, metrics)
         if limits is not None:
             cut = metrics.connections_cut
-            served_as["http"] = guarded(limits, lambda reason: cut[reason].inc())
+            served_as["http"] = guarded(
+                limits, lambda reason: cut[reason].inc(), {b"/livekit-webhook": deliver}
+            )
         config = uvicorn.Config(build_app(settings, metrics=metrics, **app), **served_as)
         server = Server(Uvicorn(config), metrics)
         running = asyncio.create_task(server.uvicorn._serve())
@@ -341,3 +349,79 @@ async def test_the_server_stops_at_once_beside_connections_that_dawdle(tmp_path:
 
     assert time.monotonic() - began < 2.0
     assert (await idle.ended(), await slow.ended()) == (b"", b"")
+
+
+async def test_deliveries_and_others_sent_together_are_answered_in_their_order(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as server:
+        connection = await server.connect()
+        forged = delivery("b").replace(b"Authorization: ", b"Authorization: x")
+        await connection.send(delivery("a") + GET_HEALTH + forged + delivery("c") + SLOW_HEAD)
+        statuses = [(await connection.answer())[0] for _ in range(4)]
+        await connection.send(b"\r\n\r\n")  # the end of the last head; it has no body
+
+        assert statuses == [200, 200, 401, 200]
+        assert (await connection.answer())[0] == 401
+
+
+async def test_every_way_to_send_a_delivery_is_answered_alike(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        whole = delivery("a")
+        head, _, content = delivery("b").partition(b"\r\n\r\n")
+        chunked = head.replace(
+            f"Content-Length: {len(content)}".encode(), b"Transfer-Encoding: chunked"
+        )
+        ways = {
+            "whole": whole,
+            "again": whole,
+            "in chunks": chunked
+            + f"\r\n\r\n{len(content):x}\r\n".encode()
+            + content
+            + b"\r\n0\r\n\r\n",
+            "with a query": delivery("c").replace(b"/livekit-webhook ", b"/livekit-webhook?a=1 "),
+            "compressed": delivery("d").replace(b"Host:", b"Content-Encoding: gzip\r\nHost:"),
+            "as GET": delivery("e").replace(b"POST", b"GET"),
+            "too large": delivery("f", content=b" " * (MAX_BODY_BYTES + 1)),
+            "last": delivery("g").replace(b"Host:", b"Connection: close\r\nHost:"),
+        }
+        statuses = {}
+        connection = await server.connect()
+        for way, request in ways.items():
+            await connection.send(request)
+            statuses[way], fields = await connection.answer()
+            assert fields["date"]
+        assert statuses == dict.fromkeys(ways, 200) | {
+            "compressed": 400,
+            "as GET": 405,
+            "too large": 413,
+        }
+        assert fields["connection"] == "close"
+        assert await connection.ended() == b""
+        old = await server.connect()
+        await old.send(delivery("h").replace(b"HTTP/1.1", b"HTTP/1.0"))
+
+        assert (await old.answer())[0] == 200
+        assert await old.ended() == b""
+
+
+async def test_one_that_waits_for_leave_to_send_its_body_gets_it(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        head, _, content = delivery("a").partition(b"\r\n\r\n")
+        connection = await server.connect()
+        await connection.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert await connection.interim() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await connection.send(content)
+
+        assert (await connection.answer())[0] == 200
+
+
+async def test_a_defect_of_ours_has_a_delivery_sent_again(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        state = server.uvicorn.lifespan.state
+        state["services"] = replace(state["services"], inbound=cast("Any", None))
+        connection = await server.connect()
+        await connection.send(delivery("a"))
+        status, fields = await connection.answer()
+
+        assert (status, fields["retry-after"]) == (503, "1")

@@ -113,3 +113,18 @@ async def test_the_guess_counts_those_who_wait() -> None:
         task.cancel()
     await asyncio.wait(waiting)
     assert gate.expected_wait_s() == pytest.approx(0.25, rel=0.01)
+
+
+async def test_it_says_how_many_wait() -> None:
+    gate = full(1)
+    waiting = [asyncio.create_task(gate.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    before = gate.waiting
+
+    waiting[0].cancel()
+    await asyncio.wait({waiting[0]})
+
+    assert (before, gate.waiting) == (3, 2)
+    for task in waiting[1:]:
+        task.cancel()
+    await asyncio.wait(waiting)

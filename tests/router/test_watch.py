@@ -617,3 +617,36 @@ async def test_a_watch_that_is_stopped_gives_its_lease_up(bench: Bench) -> None:
     await asyncio.wait({running})
 
     assert await bench.watch("router-2").lease.hold()
+
+
+async def test_callers_without_an_agent_are_counted_with_the_longest_wait(bench: Bench) -> None:
+    watch = bench.watch()
+
+    def shown() -> list[float | None]:
+        names = ("calls_ringing", "ringing_longest_seconds")
+        value = bench.metrics.registry.get_sample_value
+        return [value(f"persona_router_{name}") for name in names]
+
+    await ring(bench, watch)
+    await watch.turn()
+    alone = shown()
+    bench.rooms.people["RM_1"].append(agent())
+    bench.now += 1.0
+    await watch.turn()
+
+    assert alone == [1, 1.0]
+    assert shown() == [0, 0.0]
+    swept_at = bench.metrics.registry.get_sample_value("persona_router_swept_timestamp_seconds")
+    assert swept_at == bench.now
+
+
+async def test_a_replica_that_does_not_sweep_counts_nobody_as_ringing(bench: Bench) -> None:
+    watch, other = bench.watch("router-1"), bench.watch("router-2")
+    await ring(bench, watch)
+    await watch.turn()
+
+    bench.now += 10.0
+    await other.turn()
+    await watch.turn()
+
+    assert bench.metrics.registry.get_sample_value("persona_router_calls_ringing") == 0

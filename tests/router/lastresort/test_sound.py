@@ -12,6 +12,7 @@ import pytest
 from router.demo.sound import is_audible
 from router.lastresort.recordings import GOODBYE, SHIPPED, Recordings, choose
 from router.lastresort.sound import MAX_S, SoundUnusable, read, tone
+from tests.absent import absent
 from tests.house_recordings import TEXTS
 
 
@@ -44,7 +45,7 @@ def test_each_language_ships_a_recording_and_a_goodbye() -> None:
 
 def test_the_recordings_can_be_made_again(tmp_path: Path) -> None:
     if shutil.which("espeak-ng") is None:
-        pytest.skip("SKIPPED, NOT TESTED: espeak-ng is missing")
+        absent("espeak-ng", "`make test` installs it")
     command = [sys.executable, "-m", "tests.house_recordings", str(tmp_path)]
 
     subprocess.run(command, check=True, timeout=60, cwd=Path(__file__).parents[3])

@@ -1,7 +1,6 @@
 """Users, sessions, tokens and the audit, on each database."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 import sqlalchemy as sa
@@ -13,18 +12,6 @@ from router.records.accounts import SESSION_S, Accounts, normalised
 from tests.fakes_personas import FakeClock
 
 HASHED = "argon2id-of-something"
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    store = await Store(store_url).open()
-    yield store
-    await store.aclose()
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The built-in calendar on each database."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -19,13 +18,6 @@ DAY = date(2026, 11, 23)
 NINE = datetime(2026, 11, 23, 9, 0, tzinfo=BERLIN)
 HOURS = (Hours(days=("mon",), opens="09:00", closes="12:00"),)
 CALENDAR = Calendar(name="desk", hours=HOURS, slot_minutes=60)
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    store = await Store(store_url).open()
-    yield store
-    await store.aclose()
 
 
 @pytest.fixture

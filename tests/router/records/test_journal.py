@@ -4,7 +4,6 @@ import asyncio
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,6 @@ from tests.samples import KEY, SECRET, deliveries
 DID = "+13125550142"
 CALLER = "+4930901820"
 NAMES = "Erika Mustermann"
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    store = await Store(store_url).open()
-    yield store
-    await store.aclose()
 
 
 class Bench:

@@ -1,25 +1,10 @@
 """A job that one replica does at a time, on each database."""
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from router.db import Store
 from router.records.leases import Lease
 from tests.fakes_personas import FakeClock
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    store = await Store(store_url).open()
-    yield store
-    await store.aclose()
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 def lease(store: Store, clock: FakeClock, owner: str, name: str = "sweep") -> Lease:

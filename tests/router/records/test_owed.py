@@ -1,9 +1,7 @@
 """What was dispatched without the database, and is told to it afterwards; on each database."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
 from personas.phone import read_dialed
@@ -28,13 +26,6 @@ PERSONA = persona("+13125550100")
 
 def owing(claim: Claim = SPARE) -> Owing:
     return Owing(CALL, claim, "dispatched", "api", PERSONA, "AD_1")
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    store = await Store(store_url).open()
-    yield store
-    await store.aclose()
 
 
 def owed_to(store: Store) -> Owed:

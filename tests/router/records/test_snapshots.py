@@ -1,6 +1,5 @@
 """Personas as they were sent: kept with the claim, found again, forgotten; on both databases."""
 
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -15,13 +14,6 @@ from router.records.snapshots import KEPT_S, MARK_EVERY_S, MAX_KEPT, read, snaps
 from tests.fakes_personas import FakeClock, persona
 
 SARAH = persona("+13125550100", persona_name="Sarah")
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    store = await Store(store_url).open()
-    yield store
-    await store.aclose()
 
 
 @pytest.fixture

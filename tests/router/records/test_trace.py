@@ -1,6 +1,6 @@
 """Where ring time went: stages from what the journal has of a room."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +16,6 @@ from router.routing import Event, Participant
 
 T0 = 1_800_000_000.0
 STAGES = {"verify": 1.0, "claim": 4.0, "persona": 65.0, "dispatch": 10.0}
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    store = await Store(store_url).open()
-    yield store
-    await store.aclose()
 
 
 def party(kind: str, attributes: Mapping[str, str], joined_at: float, name: str) -> Event:
