@@ -51,6 +51,7 @@ from router.records.hooks import Hooks
 from router.records.journal import Journal
 from router.records.leads import Leads
 from router.records.leases import Lease
+from router.records.numbers import Numbers
 from router.records.owed import Owed
 from router.records.recollection import Recollection
 from router.records.runs import Capacity, Runs
@@ -97,6 +98,7 @@ class Services:
     do_not_call: DoNotCall
     hooks: Hooks
     notifier: Notifier
+    numbers: Numbers
     engine: Engine
     clock: Callable[[], float]  # Unix seconds
 
@@ -143,8 +145,10 @@ async def open_services(
                     new_id=_new_id,
                 )
                 tally = Tally(metrics, clock=clock)
-                calls = Calls(store, clock=clock, notice=tally.turned)
                 hooks = Hooks(store, clock=clock)
+                numbers = Numbers(store, clock=clock)
+                await numbers.load()
+                calls = Calls(store, clock=clock, notice=tally.turned, tenant_of=numbers.tenant_of)
                 owed = Owed(store, owner=owner, clock=clock)
 
                 def note_call(call: Dispatched) -> None:
@@ -161,7 +165,7 @@ async def open_services(
                     metrics=metrics,
                     clock=clock,
                     note_call=note_call,
-                    recall=Recall(calls),
+                    recall=Recall(calls, numbers.tenant_of),
                     report_for=report_for(settings, clock),
                 )
                 journal = Journal(
@@ -170,6 +174,7 @@ async def open_services(
                     days=settings.journal_days,
                     clock=clock,
                     count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
+                    tenant_of=numbers.tenant_of,
                 )
                 watch = Watch(
                     livekit=livekit,
@@ -255,6 +260,7 @@ async def open_services(
                         metrics=metrics,
                         clock=clock,
                     ),
+                    numbers=numbers,
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,

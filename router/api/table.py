@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from router.api import accounts, calls, campaigns, do_not_call, hooks, leads
+from router.api import accounts, calls, campaigns, do_not_call, hooks, leads, numbers
 from router.api.calendars import calendar
 from router.api.endpoints import AsTable, Endpoint
 from router.api.live import Applied, NewPersona, change_persona
@@ -274,6 +274,32 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Send the notices of a time once more",
         body=hooks.Range,
         answer=hooks.Replayed,
+    ),
+    Endpoint(
+        method="GET",
+        path="/numbers",
+        handler=numbers.list_numbers,
+        needs="viewer",
+        summary="Numbers, and whose they are",
+        query=numbers.HowShown,
+        answer=numbers.NumbersShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="PUT",
+        path="/numbers/{number}",
+        handler=numbers.assign,
+        needs="admin",
+        summary="Give a number to a tenant; for the first tenant's admins",
+        body=numbers.NewOwner,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/numbers/{number}",
+        handler=numbers.release,
+        needs="admin",
+        summary="Give a number back to the first tenant",
+        status=204,
     ),
     Endpoint(
         method="POST",

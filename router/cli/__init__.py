@@ -18,6 +18,7 @@ from router.cli import (
     explain,
     hooks,
     leads,
+    numbers,
     personas,
     replay,
     serve,
@@ -54,6 +55,7 @@ app.add_typer(campaign.app, name="campaign")
 app.add_typer(leads.app, name="leads")
 app.add_typer(dnc.app, name="dnc")
 app.add_typer(hooks.app, name="hooks")
+app.add_typer(numbers.app, name="numbers")
 app.add_typer(users.users_app, name="users")
 app.add_typer(users.tokens_app, name="tokens")
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
-from router.records.call_tables import TENANT
+from router.principals import DEFAULT_TENANT
 from router.records.notices import Happened, announce
 from router.records.pages import Page, page_of
 from router.records.person_locks import lock_people
@@ -81,7 +81,7 @@ class DoNotCall:
         scope: str = OF_TENANT,
         call_id: str | None = None,
         reason: str = "",
-        tenant: str = TENANT,
+        tenant: str = DEFAULT_TENANT,
     ) -> bool:
         """Put a number (E.164) on the list, unless it is there: the first wish stands.
 
@@ -98,7 +98,7 @@ class DoNotCall:
         *,
         source: Source,
         scope: str = OF_TENANT,
-        tenant: str = TENANT,
+        tenant: str = DEFAULT_TENANT,
     ) -> int:
         """Put many on the list, a thousand at a time; return how many were not there yet.
 
@@ -125,7 +125,9 @@ class DoNotCall:
         self._count("stored", len(rows))
         return added
 
-    async def remove(self, number: str, *, scope: str = OF_TENANT, tenant: str = TENANT) -> bool:
+    async def remove(
+        self, number: str, *, scope: str = OF_TENANT, tenant: str = DEFAULT_TENANT
+    ) -> bool:
         """Take a number off the list; False: it was not there. Raises StoreUnavailable."""
         listed = do_not_call.c
         delete = sa.delete(do_not_call).where(
@@ -135,7 +137,7 @@ class DoNotCall:
 
     async def page(
         self,
-        tenant: str = TENANT,
+        tenant: str = DEFAULT_TENANT,
         *,
         number: str | None = None,
         scope: str | None = None,
@@ -153,7 +155,7 @@ class DoNotCall:
         return Page(tuple(Entry(**row) for row in found.rows), found.next)
 
     async def holds(
-        self, number: str, *, campaign_id: str | None = None, tenant: str = TENANT
+        self, number: str, *, campaign_id: str | None = None, tenant: str = DEFAULT_TENANT
     ) -> Entry | None:
         """Return the wish that forbids to call *number*, if any; raises StoreUnavailable."""
         select = sa.select(*_ENTRY).where(
@@ -205,7 +207,7 @@ class DoNotCall:
         return len(rows) - int(before)
 
     async def scopes(
-        self, *, campaign_id: str | None = None, tenant: str = TENANT
+        self, *, campaign_id: str | None = None, tenant: str = DEFAULT_TENANT
     ) -> Mapping[str, Sequence[str]]:
         """Return each number (E.164) that must not be called, with the scopes of the wishes.
 
