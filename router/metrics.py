@@ -267,9 +267,9 @@ class Metrics:
         )
         self.notices = self._counters(
             "notices",
-            "Tries to tell hooks of events: delivered, failed (tried again), given_up, "
-            "hook_disabled.",
+            "Tries to tell hooks of events; failed is tried again.",
             "outcome",
+            ("delivered", "failed", "given_up", "hook_disabled"),
         )
         self.opt_outs = self._counters(
             "opt_outs",
