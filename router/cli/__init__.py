@@ -25,7 +25,13 @@ from router.cli import (
     users,
 )
 from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, RemoteAway
-from router.errors import CampaignRefused, LeadsRefused, LiveKitUnavailable, StoreUnavailable
+from router.errors import (
+    CampaignRefused,
+    LeadsRefused,
+    LiveKitUnavailable,
+    RunRefused,
+    StoreUnavailable,
+)
 
 app = typer.Typer(
     name="persona-router",
@@ -56,6 +62,7 @@ ENDINGS: tuple[tuple[type[PersonaRouterError], Exit], ...] = (
     (CheckFailed, Exit.CHECK_FAILED),
     (LeadsRefused, Exit.CHECK_FAILED),
     (CampaignRefused, Exit.CHECK_FAILED),
+    (RunRefused, Exit.CHECK_FAILED),
     (PersonaNotFound, Exit.NOT_FOUND),
     (NotThere, Exit.NOT_FOUND),
     (LiveKitUnavailable, Exit.REMOTE_AWAY),
