@@ -30,7 +30,14 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="nothing",
         title="Language",
     ),
-    Page(method="GET", path="/", handler=overview, needs="viewer", title="Overview"),
+    Page(
+        method="GET",
+        path="/",
+        handler=overview,
+        needs="viewer",
+        title="Overview",
+        topics="calls,facts,problems",
+    ),
     Page(
         method="GET",
         path="/calls",
@@ -38,6 +45,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Calls",
         query=calls.WhichRows,
+        topics="calls,facts,problems",
     ),
     Page(
         method="GET",
@@ -46,6 +54,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Call",
         query=WhichNumbers,
+        topics="calls,facts,problems,tools,turns",
     ),
     Page(
         method="GET",
@@ -191,6 +200,7 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=operations.webhooks,
         needs="operator",
         title="Webhooks",
+        topics="deliveries",
     ),
     Page(
         method="GET",
