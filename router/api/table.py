@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from router.api import accounts, calls, campaigns, do_not_call, leads, numbers
+from router.api import accounts, calls, campaigns, deliveries, do_not_call, leads, numbers
 from router.api.calendars import calendar
 from router.api.endpoints import AsTable, Endpoint
 from router.api.live import Applied, NewPersona, change_persona
@@ -204,6 +204,34 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=do_not_call.ForWhom,
         answer=do_not_call.Imported,
         takes="text/csv",
+    ),
+    Endpoint(
+        method="GET",
+        path="/deliveries",
+        handler=deliveries.list_deliveries,
+        needs="operator",
+        summary="Deliveries of the journal, and what became of them",
+        query=deliveries.WhichDeliveries,
+        answer=deliveries.DeliveriesShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/deliveries/{id}",
+        handler=deliveries.show_delivery,
+        needs="operator",
+        summary="One delivery",
+        answer=deliveries.DeliveryShown,
+    ),
+    Endpoint(
+        method="POST",
+        path="/deliveries/{id}/replay",
+        handler=deliveries.replay_delivery,
+        needs="operator",
+        summary="Decide on a delivery again, without effect unless it is to be sent again",
+        body=deliveries.HowAgain,
+        answer=deliveries.Replayed,
+        per_minute=deliveries.REPLAYS_PER_MINUTE,
     ),
     Endpoint(
         method="GET",
