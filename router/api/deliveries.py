@@ -96,7 +96,7 @@ class Redriven(BaseModel):
     said: str
 
 
-class Replayed(BaseModel):
+class DeliveryReplayed(BaseModel):
     """What was decided then, and what would be now."""
 
     model_config = ConfigDict(extra="allow")
@@ -186,7 +186,7 @@ async def again(
         (replayed,) = await replay([entry], trunks, lookup)
     finally:
         await lookup.aclose()
-    document = replayed.document()
+    document = replayed.document() | {"redrive": None}
     if not redrive:
         return document
     transport = httpx.ASGITransport(_inside(request))

@@ -27,8 +27,10 @@ from router.db import Store
 from router.errors import StoreUnavailable
 from router.principals import DEFAULT_TENANT
 from router.records.archive import Archive
+from router.records.call_news import ended, shared
 from router.records.call_tables import calls, events, facts
 from router.records.claims import claims
+from router.records.notices import Happened, announce
 from router.records.rung import note_rung, rung
 from router.records.summary import KINDS, summary
 
@@ -92,6 +94,7 @@ class Turned:
     rang_s: float | None = None  # it was picked up after so long
     disposition: str | None = None  # it was closed
     events: tuple[AnyCallEvent, ...] = ()  # what agents told, repeated ones left out
+    end: Happened | None = None  # what others are told of it
 
 
 class Calls(Archive):
@@ -276,6 +279,9 @@ class Calls(Archive):
                 values = self._qualification(connection, call_id, told)
                 if values:
                     self._update(connection, call_id, values)
+            # After the record is made: the same report may have told who the caller is.
+            news = shared(connection, call_id, attempt, [event.seq for event in told])
+            announce(connection, news + _ends(turned), now)
         return _acknowledged(connection, call_id, attempt), turned
 
     def _note_facts(
@@ -355,7 +361,9 @@ class Calls(Archive):
             for call_id, (because, at) in ends.items()
         ]
         connection.execute(self._new_event, rows)
-        return self._summarise(connection, {call_id: {} for call_id in ends})
+        turned = self._summarise(connection, {call_id: {} for call_id in ends})
+        announce(connection, _ends(turned), self._clock())
+        return turned
 
     def _summarise(
         self, connection: sa.Connection, more: Mapping[str, Mapping[str, Any]]
@@ -479,7 +487,12 @@ def _turned(before: Any, columns: Mapping[str, Any]) -> Turned:
     return Turned(
         rang_s=None if rang_ms is None else rang_ms / 1000,
         disposition=columns["disposition"] if closed else None,
+        end=ended(before._mapping, columns),  # noqa: SLF001 - the documented way to a row's names
     )
+
+
+def _ends(turned: Iterable[Turned]) -> list[Happened]:
+    return [one.end for one in turned if one.end is not None]
 
 
 def _acknowledged(connection: sa.Connection, call_id: str, attempt: int) -> int:

@@ -6,7 +6,6 @@ A wish counts everywhere, or for all that a tenant does, or for one of its campa
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -16,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
 from router.principals import DEFAULT_TENANT
+from router.records.notices import Happened, announce
 from router.records.pages import Page, page_of
 from router.records.person_locks import lock_people
 
@@ -90,7 +90,7 @@ class DoNotCall:
         """
         row = self._row(number, source=source, scope=scope, tenant=tenant)
         row |= {"call_id": call_id, "reason": reason[:1000]}
-        return bool(await self._written([row]))
+        return bool(await self._written([row], self._add_told))
 
     async def add_all(
         self,
@@ -109,12 +109,16 @@ class DoNotCall:
         waiting = iter(numbers)
         while some := tuple(islice(waiting, AT_ONCE)):
             rows = [self._row(one, source=source, scope=scope, tenant=tenant) for one in some]
-            added += await self._written(rows)
+            added += await self._written(rows, self._add)
         return added
 
-    async def _written(self, rows: Sequence[dict[str, Any]]) -> int:
+    async def _written(
+        self,
+        rows: Sequence[dict[str, Any]],
+        add: Callable[[sa.Connection, Sequence[dict[str, Any]]], int],
+    ) -> int:
         try:
-            added = await self._store.write(partial(self._add, rows=rows))
+            added = await self._store.write(lambda connection: add(connection, rows))
         except StoreUnavailable:
             self._count("not_stored", len(rows))
             raise
@@ -170,6 +174,24 @@ class DoNotCall:
             "call_id": None,
             "reason": "",
         }
+
+    def _add_told(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:
+        """Insert *rows*, and have those hear of them who want to, if they are new."""
+        added = self._add(connection, rows)
+        told = ("number", "scope", "since", "source", "call_id", "reason")
+        news = [
+            Happened(
+                type="number.opted_out",
+                tenant=row["tenant"],
+                key=f"{row['number']} {row['scope']} {row['since']}",
+                at=row["since"],
+                data={name: row[name] for name in told},
+                call_id=row["call_id"],
+            )
+            for row in rows
+        ]
+        announce(connection, news if added else [], self._clock())
+        return added
 
     def _add(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:
         """Insert *rows*, which are of one tenant and scope; return how many are new."""
