@@ -41,9 +41,11 @@ async def furnish(rig: Rig, tenant: str) -> None:
     await accounts.add_token(said, "viewer", by="test", tenant=tenant)
     by = Principal(who="test", tenant=tenant, role="admin")
     await accounts.note(by, "test.furnished", said)
-    await services.do_not_call.add(BLOCKED[tenant], source="api", reason=said, tenant=tenant)
+    for blocked in (BLOCKED[tenant], f"{BLOCKED[tenant][:-2]}4{BLOCKED[tenant][-1]}"):
+        await services.do_not_call.add(blocked, source="api", reason=said, tenant=tenant)
     await services.campaigns.add(tenant, read_campaign({"name": said, "module": f"{said}.py"}))
     await services.leads.add(tenant, f"{said}.csv", f"phone,name\n{CALLER},{said}\nx,y\n".encode())
+    await services.leads.add(tenant, f"{said}-2.csv", f"phone\n{CALLER}\n".encode())
     await services.leads.select(tenant, f"{said}.csv")
     hook, _ = await services.hooks.add(
         f"https://127.0.0.1:9/{said}", ["number.opted_out"], tenant=tenant

@@ -142,10 +142,12 @@ SITE: dict[str, Knock] = {
     "POST /leads": Knock("own", form={"file": "page.csv"}),
     "GET /leads/{name}": Knock("hidden", f"/leads/{ITS}.csv"),
     "POST /leads/{name}/select": Knock("hidden", f"/leads/{ITS}.csv/select", body={"a": "b"}),
-    "POST /leads/{name}/delete": Knock("hidden", f"/leads/{ITS}.csv/delete", body={"sure": "yes"}),
+    "POST /leads/{name}/delete": Knock(
+        "hidden", f"/leads/{ITS}-2.csv/delete", body={"sure": "yes"}
+    ),
     "GET /dnc": Knock("own", "/dnc?numbers=clear", shows=True),
     "POST /dnc": Knock("own", body={"number": "+13125550179"}),
-    "POST /dnc/remove": Knock("hidden", body={"number": BLOCKED["north"]}),
+    "POST /dnc/remove": Knock("hidden", body={"number": "+13125550145"}),
     "POST /dnc/import": Knock("own", form={"file": "page.csv"}),
     "GET /webhooks": SHOWN,
     "GET /webhooks/{id}": Knock("hidden", "/webhooks/{delivery}", shows=True),
