@@ -10,14 +10,17 @@ import pytest
 from typer.main import get_command
 
 from agent.settings import AgentSettings
-from personas.settings import env_names
+from personas.settings import Environment, env_names
 from router.cli import app
 from router.cli.serve import GRACE_S
 from router.settings import RouterSettings
 
 FOLDER: Final = Path(__file__).parents[2] / "deploy" / "systemd"
 UNITS: Final = sorted(FOLDER.glob("*.service"))
-SETTINGS: Final = {"persona-router": RouterSettings, "persona-agent": AgentSettings}
+SETTINGS: Final[dict[str, type[Environment]]] = {
+    "persona-router": RouterSettings,
+    "persona-agent": AgentSettings,
+}
 AGENT: Final = FOLDER / "persona-agent.service"
 ROUTER: Final = FOLDER / "persona-router.service"
 
