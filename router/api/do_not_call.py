@@ -8,16 +8,21 @@ from starlette.responses import JSONResponse, Response
 
 from personas.logs import masked
 from personas.phone import parse
+from router.access import permit
 from router.api.calls import Listing, bad_cursor, listed
 from router.api.endpoints import Ask, Asking, body_of, note
 from router.errors import BadCursor, RequestRefused
 from router.number_lists import MAX_BYTES, read_numbers
-from router.records.do_not_call import EVERYWHERE, Entry, Source, campaign_scope
+from router.principals import DEFAULT_TENANT
+from router.records.do_not_call import EVERYWHERE, OF_TENANT, Entry, Source, campaign_scope
 
 MAX_REPORTED: Final = 100  # lines in an answer
 Number = Annotated[str, Field(min_length=1, max_length=64)]
 CampaignId = Annotated[
     str | None, Field(min_length=1, max_length=100, description="for one campaign alone")
+]
+Everywhere = Annotated[
+    bool, Field(description="for every tenant: needs an admin of the tenant `default`")
 ]
 
 
@@ -26,6 +31,7 @@ class WhichEntries(Listing):
 
     number: Annotated[str | None, Field(max_length=64)] = None
     campaign_id: CampaignId = None
+    everywhere: Everywhere = False
 
 
 class WhichEntry(BaseModel):
@@ -35,6 +41,7 @@ class WhichEntry(BaseModel):
 
     number: Number
     campaign_id: CampaignId = None
+    everywhere: Everywhere = False
 
 
 class NewEntry(WhichEntry):
@@ -49,13 +56,14 @@ class ForWhom(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     campaign_id: CampaignId = None
+    everywhere: Everywhere = False
 
 
 class EntryShown(BaseModel):
     """A number that is not called; times are Unix seconds."""
 
     number: str
-    scope: str = Field(description="everywhere, or campaign:ID")
+    scope: str = Field(description="tenant, campaign:ID, or everywhere: of every tenant")
     since: float
     source: Source
     call_id: str | None = Field(description="the call in which it was asked for")
@@ -88,7 +96,8 @@ async def list_entries(ask: Ask) -> Response:
     """List who is not called."""
     asked: WhichEntries = ask.query
     number = None if asked.number is None else e164(ask, asked.number)
-    scope = campaign_scope(asked.campaign_id) if asked.campaign_id else None
+    everything = not (asked.campaign_id or asked.everywhere)
+    scope = None if everything else _scope(ask, asked.campaign_id, everywhere=asked.everywhere)
     try:
         page = await ask.services.do_not_call.page(
             ask.tenant, number=number, scope=scope, cursor=asked.cursor, limit=asked.limit
@@ -117,13 +126,14 @@ async def import_entries(ask: Ask) -> Response:
     if kind != "text/csv":
         raise RequestRefused("not_csv", status=415, fix="send Content-Type: text/csv")
     raw = await body_of(ask.request, MAX_BYTES)
-    done = await import_wishes(ask, raw, ask.query.campaign_id)
+    done = await import_wishes(ask, raw, ask.query.campaign_id, everywhere=ask.query.everywhere)
     return JSONResponse(done.model_dump())
 
 
 async def add_wish(asking: Asking, wanted: NewEntry) -> bool:
     """Put a number on the list; False: it was there. Raises RequestRefused: 422."""
-    number, scope = e164(asking, wanted.number), _scope(wanted.campaign_id)
+    number = e164(asking, wanted.number)
+    scope = _scope(asking, wanted.campaign_id, everywhere=wanted.everywhere)
     added = await asking.services.do_not_call.add(
         number, source="api", scope=scope, reason=wanted.reason, tenant=asking.tenant
     )
@@ -133,17 +143,20 @@ async def add_wish(asking: Asking, wanted: NewEntry) -> bool:
 
 async def remove_wish(asking: Asking, which: WhichEntry) -> None:
     """Take a number off the list; raises RequestRefused: 404 or 422."""
-    number, scope = e164(asking, which.number), _scope(which.campaign_id)
+    number = e164(asking, which.number)
+    scope = _scope(asking, which.campaign_id, everywhere=which.everywhere)
     if not await asking.services.do_not_call.remove(number, scope=scope, tenant=asking.tenant):
         fix = "GET /api/dnc lists them; a campaign's own entry needs its campaign_id"
         raise RequestRefused("no_such_entry", status=404, fix=fix)
     await note(asking, "dnc.removed", f"{scope} {masked(number)}")
 
 
-async def import_wishes(asking: Asking, raw: bytes, campaign_id: str | None) -> Imported:
+async def import_wishes(
+    asking: Asking, raw: bytes, campaign_id: str | None, *, everywhere: bool = False
+) -> Imported:
     """Put the numbers of a CSV file on the list."""
     found = read_numbers(raw, asking.services.settings.default_region)
-    scope = _scope(campaign_id)
+    scope = _scope(asking, campaign_id, everywhere=everywhere)
     added = await asking.services.do_not_call.add_all(
         found.numbers, source="csv", scope=scope, tenant=asking.tenant
     )
@@ -156,8 +169,16 @@ async def import_wishes(asking: Asking, raw: bytes, campaign_id: str | None) -> 
     )
 
 
-def _scope(campaign_id: str | None) -> str:
-    return campaign_scope(campaign_id) if campaign_id else EVERYWHERE
+def _scope(asking: Asking, campaign_id: str | None, *, everywhere: bool) -> str:
+    if not everywhere:
+        return campaign_scope(campaign_id) if campaign_id else OF_TENANT
+    if campaign_id:
+        raise RequestRefused("two_scopes", status=422, fix="send campaign_id, or everywhere")
+    permit(asking.principal, "admin")
+    if asking.tenant != DEFAULT_TENANT:
+        fix = "a wish for every tenant is kept by an admin of the tenant default; leave it out"
+        raise RequestRefused("not_yours", status=403, fix=fix)
+    return EVERYWHERE
 
 
 def e164(asking: Asking, written: str) -> str:

@@ -4,8 +4,9 @@ It fails closed: what is not known, or goes wrong, is a no. It neither dials nor
 does gives what is known, and the verdict comes with its inputs.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
@@ -50,8 +51,31 @@ _CALLABLE: Final = frozenset(
 )
 
 
+#: The limits of a campaign, and what of ``Spent`` each is of.
+_BUDGETS: Final[Mapping[str, str]] = {
+    "budget_calls": "calls",
+    "budget_calls_per_day": "calls_in_a_day",
+    "budget_minutes": "minutes",
+    "budget_minutes_per_day": "minutes_in_a_day",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Spent:
+    """What a campaign has used of its budget."""
+
+    calls: int = 0
+    calls_in_a_day: int = 0  # in the last 24 hours
+    minutes: float = 0.0  # of talking
+    minutes_in_a_day: float = 0.0
+
+    def with_a_call(self) -> "Spent":
+        """Add a call whose length is not known yet."""
+        return replace(self, calls=self.calls + 1, calls_in_a_day=self.calls_in_a_day + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateInputs:
     """All that the answer depends on; ``None`` is what could not be found out."""
 
     number: str  # E.164
@@ -59,21 +83,30 @@ class Question:
     campaign: Campaign
     archived: bool | None
     timezone: str = ""  # the lead's own; it wins over what the number says
-    listed: bool | None  # on a do-not-call list that counts here
-    consents: Sequence[Consent] = ()
+    listed: Sequence[str] | None  # the scopes in which a do-not-call list that counts here has it
+    consents: Sequence[Consent] = ()  # that stand: none that was withdrawn
     called_at: Sequence[float] | None  # earlier calls to this person, of all campaigns
-    calls_made: int | None  # by this campaign
+    spent: Spent | None  # by this campaign; it matters where there is a budget
     own_numbers: frozenset[str] | None  # numbers of ours
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateVerdict:
     """The answer, and what it rests on."""
 
     allowed: bool
     because: Because
     inputs: Mapping[str, object] = field(default_factory=dict)
     next_at: float | None = None  # Unix seconds: when the hours allow it, if hours are the reason
+
+    def as_json(self) -> str:
+        """Write it down, for the row of an attempt; ``read_verdict`` reads it."""
+        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, default=str)
+
+
+def read_verdict(text: str) -> GateVerdict:
+    """Read what ``as_json`` wrote."""
+    return GateVerdict(**json.loads(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,81 +118,95 @@ class NumberFacts:
     zones: tuple[str, ...]  # each in which it may be; empty: unknown
 
 
-def decide(question: Question, policies: Mapping[str, Policy]) -> Verdict:
+def decide(asked: GateInputs, policies: Mapping[str, Policy]) -> GateVerdict:
     """Answer, never raising; *policies* are by country in lower case, with ``default``."""
     try:
-        return _decide(question, policies)
+        return _decide(asked, policies)
     except Exception as exc:  # noqa: BLE001  # whatever is wrong, nobody is called
-        return Verdict(False, "gate_failed", {"error": type(exc).__name__})
+        return GateVerdict(False, "gate_failed", {"error": type(exc).__name__})
 
 
-def _decide(question: Question, policies: Mapping[str, Policy]) -> Verdict:
-    facts = facts_of(question.number)
+def _decide(asked: GateInputs, policies: Mapping[str, Policy]) -> GateVerdict:
+    facts = facts_of(asked.number)
     policy = policies.get((facts.country or "").lower(), policies["default"])
-    zones = (question.timezone,) if question.timezone else facts.zones
-    windows = (policy.window, question.campaign.window)
+    zones = (asked.timezone,) if asked.timezone else facts.zones
+    windows = (policy.window, asked.campaign.window)
     inputs = {
-        "at": question.at,
-        "campaign": question.campaign.key,
+        "at": asked.at,
+        "campaign": asked.campaign.key,
         "country": facts.country,
         "kind": facts.kind,
         "zones": zones,
         "windows": [f"{','.join(one.days)} {one.opens}-{one.closes}" for one in windows],
-        "consent_needed": [one for one in (policy.consent, question.campaign.consent) if one],
-        "consents": [(one.what, one.since, one.source) for one in question.consents],
-        "listed": question.listed,
-        "called_at": question.called_at,
-        "calls_made": question.calls_made,
+        "consent_needed": [one for one in (policy.consent, asked.campaign.consent) if one],
+        "consents": [(one.what, one.since, one.source) for one in asked.consents],
+        "caps": {"day": policy.calls_per_day, "week": policy.calls_per_week},
+        "own_number": None if asked.own_numbers is None else asked.number in asked.own_numbers,
+        "listed": asked.listed,
+        "called_at": asked.called_at,
+        "archived": asked.archived,
+        "budget": {name: getattr(asked.campaign, name) for name in _BUDGETS},
+        "spent": asdict(asked.spent) if asked.spent and has_budget(asked.campaign) else None,
     }
     because = (
-        _about_number(question, facts, policies)
-        or _about_campaign(question)
-        or _about_person(question, policy)
+        _about_number(asked, facts, policies)
+        or _about_campaign(asked)
+        or _about_person(asked, policy)
     )
     if because is not None:
-        return Verdict(False, because, inputs)
+        return GateVerdict(False, because, inputs)
     if not zones or not all(map(_zone, zones)):
-        return Verdict(False, "unknown_time_zone", inputs)
-    if not is_open(question.at, zones, windows):
-        return Verdict(False, "outside_hours", inputs, next_opening(question.at, zones, windows))
-    return Verdict(True, "allowed", inputs)
+        return GateVerdict(False, "unknown_time_zone", inputs)
+    if not is_open(asked.at, zones, windows):
+        return GateVerdict(False, "outside_hours", inputs, next_opening(asked.at, zones, windows))
+    return GateVerdict(True, "allowed", inputs)
 
 
 def _about_number(
-    question: Question, facts: NumberFacts, policies: Mapping[str, Policy]
+    asked: GateInputs, facts: NumberFacts, policies: Mapping[str, Policy]
 ) -> Because | None:
     if facts.kind != "callable":
         reasons: Mapping[str, Because] = {"emergency": "emergency", "none": "not_a_number"}
         return reasons.get(facts.kind, "number_type")
-    if question.own_numbers is None:
+    if asked.own_numbers is None:
         return "not_known"
-    if question.number in question.own_numbers:
+    if asked.number in asked.own_numbers:
         return "own_number"
-    named = question.campaign.countries
+    named = asked.campaign.countries
     known = facts.country in named if named else (facts.country or "").lower() in policies
     return None if facts.country and known else "country"
 
 
-def _about_campaign(question: Question) -> Because | None:
-    if question.archived is None or question.calls_made is None:
+def _about_campaign(asked: GateInputs) -> Because | None:
+    if asked.archived is None or asked.spent is None:
         return "not_known"
-    if question.archived:
+    if asked.archived:
         return "campaign_archived"
-    budget = question.campaign.budget_calls
-    return "over_budget" if budget is not None and question.calls_made >= budget else None
+    return "over_budget" if is_spent(asked.campaign, asked.spent) else None
 
 
-def _about_person(question: Question, policy: Policy) -> Because | None:
-    if question.listed is None or question.called_at is None:
+def has_budget(campaign: Campaign) -> bool:
+    """Whether there is a limit to what a campaign may spend."""
+    return any(getattr(campaign, name) is not None for name in _BUDGETS)
+
+
+def is_spent(campaign: Campaign, spent: Spent) -> bool:
+    """Whether one of the campaign's budgets is used up."""
+    limits = ((getattr(campaign, name), getattr(spent, of)) for name, of in _BUDGETS.items())
+    return any(limit is not None and used >= limit for limit, used in limits)
+
+
+def _about_person(asked: GateInputs, policy: Policy) -> Because | None:
+    if asked.listed is None or asked.called_at is None:
         return "not_known"
-    if question.listed:
+    if asked.listed:
         return "do_not_call"
-    needed = {one.lower() for one in (policy.consent, question.campaign.consent) if one}
-    given = {one.what for one in question.consents if one.since <= question.at and one.source}
+    needed = {one.lower() for one in (policy.consent, asked.campaign.consent) if one}
+    given = {one.what for one in asked.consents if one.since <= asked.at and one.source}
     if not needed <= given:
         return "no_consent"
     # A call that is said to be in the future counts as well: somebody's clock is wrong.
-    ages = [question.at - called for called in question.called_at]
+    ages = [asked.at - called for called in asked.called_at]
     in_a_day = sum(age < DAY_S for age in ages)
     in_a_week = sum(age < 7 * DAY_S for age in ages)
     often = in_a_day >= policy.calls_per_day or in_a_week >= policy.calls_per_week

@@ -79,6 +79,13 @@ class CampaignFields(_Value):
         Field(max_length=250, description="where it may call; none: wherever a policy is shipped"),
     ] = ()
     budget_calls: Annotated[int | None, Field(ge=0, description="calls in all")] = None
+    budget_calls_per_day: Annotated[
+        int | None, Field(ge=0, description="calls in any 24 hours")
+    ] = None
+    budget_minutes: Annotated[float | None, Field(ge=0, description="of talking, in all")] = None
+    budget_minutes_per_day: Annotated[
+        float | None, Field(ge=0, description="of talking, in any 24 hours")
+    ] = None
     auto_next: bool = False
     tools: bool = True
     module: Annotated[str, Field(max_length=200, description="its name for older clients")] = ""

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from router.campaigns.consent import consents_of
-from router.campaigns.gate import Because, Question, decide
+from router.campaigns.consent import Agreement, consents_of, standing
+from router.campaigns.gate import Because, GateInputs, Spent, decide
 from router.campaigns.leads import Lead
 from router.campaigns.model import Campaign
 from router.campaigns.policy import Policy
@@ -35,9 +35,10 @@ WORDS: Final[Mapping[Because, str]] = {
 class Knowledge:
     """What is known about numbers, at one time."""
 
-    listed: frozenset[str]  # numbers that must not be called
+    listed: Mapping[str, Sequence[str]]  # numbers that must not be called, with the wishes' scopes
+    agreed: Mapping[str, Sequence[Agreement]]  # by number, beside what the list of leads says
     called: Mapping[str, Sequence[float]]
-    calls_made: int
+    spent: Spent
     own_numbers: frozenset[str]
     archived: bool
 
@@ -52,18 +53,18 @@ class Preview:
     missing: Mapping[str, int]  # leads without a value, by placeholder
 
 
-def question_of(lead: Lead, campaign: Campaign, known: Knowledge, at: float) -> Question:
+def inputs_of(lead: Lead, campaign: Campaign, known: Knowledge, at: float) -> GateInputs:
     """Put together what the gate asks for."""
-    return Question(
+    return GateInputs(
         number=lead.phone,
         at=at,
         campaign=campaign,
         archived=known.archived,
         timezone=lead.timezone,
-        listed=lead.phone in known.listed,
-        consents=consents_of(lead.variables),
+        listed=known.listed.get(lead.phone, ()),
+        consents=standing(consents_of(lead.variables), known.agreed.get(lead.phone, ())),
         called_at=known.called.get(lead.phone, ()),
-        calls_made=known.calls_made,
+        spent=known.spent,
         own_numbers=known.own_numbers,
     )
 
@@ -79,11 +80,11 @@ def preview(
     counts: Counter[Because] = Counter()
     without: Counter[str] = Counter()
     openings: list[float] = []
-    left = None if campaign.budget_calls is None else campaign.budget_calls - known.calls_made
     for lead in leads:
-        verdict = decide(question_of(lead, campaign, known, at), policies)
-        spent = verdict.allowed and left is not None and counts["allowed"] >= left
-        counts["over_budget" if spent else verdict.because] += 1
+        verdict = decide(inputs_of(lead, campaign, known, at), policies)
+        counts[verdict.because] += 1
+        if verdict.allowed:
+            known = replace(known, spent=known.spent.with_a_call())
         if verdict.next_at is not None:
             openings.append(verdict.next_at)
         without.update(missing(campaign.session_text, lead))

@@ -17,7 +17,7 @@ from router.errors import CampaignRefused
 from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
-    from router.campaigns.gate import Verdict
+    from router.campaigns.gate import GateVerdict
     from router.campaigns.leads import Lead
     from router.db import Store
     from router.records.campaigns import Campaigns, KnownCampaign
@@ -117,7 +117,7 @@ def check(
     from router.campaigns.gate import decide
     from router.campaigns.leads import Lead
     from router.campaigns.policies import shipped
-    from router.campaigns.preview import question_of
+    from router.campaigns.preview import inputs_of
     from router.launch import knowledge_of
 
     settings, now = _settings(dev), _time(at)
@@ -125,14 +125,14 @@ def check(
     if parsed is None:
         raise CheckFailed("not allowed: not_a_number")
 
-    async def ask(store: "Store") -> "Verdict":
+    async def ask(store: "Store") -> "GateVerdict":
         known = await _find(store, settings, tenant, key)
         lead = Lead(phone=parsed.e164)
         if lead_list:
             _, leads = await _leads(store, settings, tenant, lead_list)
             lead = next((one for one in leads if one.phone == lead.phone), lead)
         knowledge = await knowledge_of(store, settings, tenant, known, now)
-        return decide(question_of(lead, known.campaign, knowledge, now), shipped())
+        return decide(inputs_of(lead, known.campaign, knowledge, now), shipped())
 
     verdict = _with_store(settings, ask)
     if as_json:

@@ -25,6 +25,7 @@ app = typer.Typer(help="Who must not be called.", no_args_is_help=True)
 Number = Annotated[str, typer.Argument(help="As E.164, or as in DEFAULT_REGION.")]
 Campaign = Annotated[str, typer.Option("--campaign", help="For this campaign alone, by its id.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="Whose list.")]
+Everywhere = Annotated[bool, typer.Option("--everywhere", help="For every tenant.")]
 Dev = Annotated[bool, typer.Option("--dev", help="Accept short secrets.")]
 
 
@@ -32,6 +33,7 @@ Dev = Annotated[bool, typer.Option("--dev", help="Accept short secrets.")]
 def list_entries(
     clear: Annotated[bool, typer.Option("--clear", help="Print the numbers in full.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    everywhere: Everywhere = False,
     tenant: Tenant = DEFAULT_TENANT,
     dev: Dev = False,
 ) -> None:
@@ -40,7 +42,7 @@ def list_entries(
     from router.api.tables import csv_of
     from router.records.do_not_call import Entry
 
-    found = _with_list(lambda entries: _all(entries, tenant), _settings(dev))
+    found = _with_list(lambda entries: _all(entries, tenant, everywhere), _settings(dev))
     rows = [asdict(one) if clear else masked(asdict(one)) for one in found]
     if as_csv:
         print(csv_of(rows, [field.name for field in fields(Entry)]), end="")
@@ -57,6 +59,7 @@ def add(
     number: Number,
     reason: Annotated[str, typer.Option("--reason", help="Why, in words.")] = "",
     campaign: Campaign = "",
+    everywhere: Everywhere = False,
     tenant: Tenant = DEFAULT_TENANT,
     dev: Dev = False,
 ) -> None:
@@ -65,7 +68,7 @@ def add(
     wanted = _e164(number, settings)
     added = _with_list(
         lambda entries: entries.add(
-            wanted, source="cli", scope=_scope(campaign), reason=reason, tenant=tenant
+            wanted, source="cli", scope=_scope(campaign, everywhere), reason=reason, tenant=tenant
         ),
         settings,
     )
@@ -74,12 +77,16 @@ def add(
 
 @app.command()
 def remove(
-    number: Number, campaign: Campaign = "", tenant: Tenant = DEFAULT_TENANT, dev: Dev = False
+    number: Number,
+    campaign: Campaign = "",
+    everywhere: Everywhere = False,
+    tenant: Tenant = DEFAULT_TENANT,
+    dev: Dev = False,
 ) -> None:
     """Have a number be called again."""
     settings = _settings(dev)
     wanted = _e164(number, settings)
-    scope = _scope(campaign)
+    scope = _scope(campaign, everywhere)
     if not _with_list(lambda entries: entries.remove(wanted, scope=scope, tenant=tenant), settings):
         raise NotThere("it is not on the list; `persona-router dnc list` shows who is")
     print("removed")
@@ -89,6 +96,7 @@ def remove(
 def import_entries(
     file: Annotated[Path, typer.Argument(help="A CSV file.")],
     campaign: Campaign = "",
+    everywhere: Everywhere = False,
     tenant: Tenant = DEFAULT_TENANT,
     dev: Dev = False,
 ) -> None:
@@ -104,7 +112,7 @@ def import_entries(
     if len(raw) > MAX_BYTES:
         raise CheckFailed(f"the file has more than {MAX_BYTES // 1024 // 1024} MiB; split it")
     found = read_numbers(raw, settings.default_region)
-    scope = _scope(campaign)
+    scope = _scope(campaign, everywhere)
     added = _with_list(
         lambda entries: entries.add_all(found.numbers, source="csv", scope=scope, tenant=tenant),
         settings,
@@ -119,13 +127,16 @@ def import_entries(
         )
 
 
-async def _all(entries: "DoNotCall", tenant: str) -> "list[Entry]":
+async def _all(entries: "DoNotCall", tenant: str, everywhere: bool) -> "list[Entry]":
+    from router.records.do_not_call import EVERYWHERE
     from router.records.pages import MAX_PAGE
 
     found: list[Entry] = []
     cursor: str | None = None
     while True:
-        page = await entries.page(tenant, cursor=cursor, limit=MAX_PAGE)
+        page = await entries.page(
+            tenant, scope=EVERYWHERE if everywhere else None, cursor=cursor, limit=MAX_PAGE
+        )
         found += page.rows
         cursor = page.next
         if cursor is None:
@@ -152,10 +163,14 @@ def _settings(dev: bool) -> "RouterSettings":
     return RouterSettings.load(router_dev=dev or None)
 
 
-def _scope(campaign: str) -> str:
-    from router.records.do_not_call import EVERYWHERE, campaign_scope
+def _scope(campaign: str, everywhere: bool) -> str:
+    from router.records.do_not_call import EVERYWHERE, OF_TENANT, campaign_scope
 
-    return campaign_scope(campaign) if campaign else EVERYWHERE
+    if campaign and everywhere:
+        raise typer.BadParameter("give --campaign or --everywhere")
+    if everywhere:
+        return EVERYWHERE
+    return campaign_scope(campaign) if campaign else OF_TENANT
 
 
 def _e164(written: str, settings: "RouterSettings") -> str:

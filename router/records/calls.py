@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 import structlog
@@ -28,6 +28,7 @@ from router.errors import StoreUnavailable
 from router.records.archive import Archive
 from router.records.call_tables import TENANT, calls, events, facts
 from router.records.claims import claims
+from router.records.rung import note_rung, rung
 from router.records.summary import KINDS, summary
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,7 @@ _COUNTED: Final = {
     "problem": "problems",
 }
 _ONCE: Final = ("room", "room_sid", "sip_call_id", "caller", "dialed_number", "trunk")
+_OF_CALL: Final = ("language", "started_at", "direction", "campaign_id", "lead_id", "tenant")
 _PERSONA: Final = ("persona_name", "persona_version", "persona_origin", "persona_because")
 
 
@@ -57,7 +59,7 @@ class Dispatched:
     call_id: str
     attempt: int
     room: str
-    room_sid: str
+    room_sid: str | None
     sip_call_id: str | None
     caller: str | None
     dialed_number: str | None
@@ -67,7 +69,11 @@ class Dispatched:
     persona_origin: str
     persona_because: str
     language: str | None
-    started_at: float  # unix seconds: the webhook
+    started_at: float  # unix seconds: the webhook, or the order to dial
+    direction: Literal["inbound", "outbound"] = "inbound"
+    campaign_id: str | None = None
+    lead_id: str | None = None
+    tenant: str = TENANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +121,9 @@ class Calls(Archive):
     def dispatched(self, call: Dispatched) -> None:
         """Begin or go on with a record, soon; the first report begins it if that fails."""
         row = _empty(call.call_id, self._clock()) | {
-            name: getattr(call, name) for name in (*_ONCE, *_PERSONA, "language", "started_at")
+            name: getattr(call, name) for name in (*_ONCE, *_PERSONA, *_OF_CALL)
         }
-        row |= {"direction": "inbound", "attempts": call.attempt, "opened_by": "router"}
+        row |= {"attempts": call.attempt, "opened_by": "router"}
         if self._quick_begin(row) is None:
             self._store.write_soon(
                 lambda connection: connection.execute(self._begin, row), _not_written
@@ -230,7 +236,7 @@ class Calls(Archive):
 
         def purge(connection: sa.Connection) -> int:
             found = connection.execute(old).scalars().all()
-            for table in (events, facts, calls):
+            for table in (events, facts, rung, calls):
                 connection.execute(sa.delete(table).where(table.c.call_id.in_(found)))
             return len(found)
 
@@ -363,6 +369,7 @@ class Calls(Archive):
             call_id = before.call_id
             columns = {**_told_together(told[call_id]), **more[call_id]}
             columns |= _ring(before, columns)
+            note_rung(connection, {**before._mapping, **columns})  # noqa: SLF001 - documented
             turned.append(_turned(before, columns))
             new = {f"new_{name}": value for name, value in columns.items()}
             changed.setdefault(tuple(sorted(columns)), []).append({**new, "of_call": call_id})

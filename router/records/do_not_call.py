@@ -1,9 +1,10 @@
-"""Who must not be called: by number, everywhere or by one campaign, since when and because of what.
+"""Who must not be called: by number, since when and because of what.
 
-Whoever dials asks ``holds`` before each dial.
+A wish counts everywhere, or for all that a tenant does, or for one of its campaigns. The gate reads
+``scopes_of`` in the transaction that allows a dial, under the lock of the person.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -16,8 +17,11 @@ from router.db import Store, metadata
 from router.errors import StoreUnavailable
 from router.records.call_tables import TENANT
 from router.records.pages import Page, page_of
+from router.records.person_locks import lock_people
 
-EVERYWHERE: Final = "everywhere"
+EVERYWHERE: Final = "everywhere"  # for every tenant
+EVERY_TENANT: Final = "*"  # stands for the tenant in its rows
+OF_TENANT: Final = "tenant"  # for all that the row's tenant does
 AT_ONCE: Final = 1_000  # rows in one transaction
 Source = Literal["call", "api", "csv", "cli"]
 
@@ -74,7 +78,7 @@ class DoNotCall:
         number: str,
         *,
         source: Source,
-        scope: str = EVERYWHERE,
+        scope: str = OF_TENANT,
         call_id: str | None = None,
         reason: str = "",
         tenant: str = TENANT,
@@ -93,7 +97,7 @@ class DoNotCall:
         numbers: Sequence[str],
         *,
         source: Source,
-        scope: str = EVERYWHERE,
+        scope: str = OF_TENANT,
         tenant: str = TENANT,
     ) -> int:
         """Put many on the list, a thousand at a time; return how many were not there yet.
@@ -117,11 +121,11 @@ class DoNotCall:
         self._count("stored", len(rows))
         return added
 
-    async def remove(self, number: str, *, scope: str = EVERYWHERE, tenant: str = TENANT) -> bool:
+    async def remove(self, number: str, *, scope: str = OF_TENANT, tenant: str = TENANT) -> bool:
         """Take a number off the list; False: it was not there. Raises StoreUnavailable."""
         listed = do_not_call.c
         delete = sa.delete(do_not_call).where(
-            listed.tenant == tenant, listed.number == number, listed.scope == scope
+            listed.tenant == _of(scope, tenant), listed.number == number, listed.scope == scope
         )
         return bool(await self._store.write(lambda c: c.execute(delete).rowcount))
 
@@ -135,7 +139,8 @@ class DoNotCall:
         limit: int = 50,
     ) -> Page[Entry]:
         """Return entries, the latest first; raises BadCursor and StoreUnavailable."""
-        select = sa.select(*_ENTRY).where(do_not_call.c.tenant == tenant)
+        owner = _of(scope or OF_TENANT, tenant)
+        select = sa.select(*_ENTRY).where(do_not_call.c.tenant == owner)
         if number is not None:
             select = select.where(do_not_call.c.number == number)
         if scope is not None:
@@ -147,17 +152,15 @@ class DoNotCall:
         self, number: str, *, campaign_id: str | None = None, tenant: str = TENANT
     ) -> Entry | None:
         """Return the wish that forbids to call *number*, if any; raises StoreUnavailable."""
-        scopes = [EVERYWHERE, *([campaign_scope(campaign_id)] if campaign_id else [])]
-        listed = do_not_call.c
         select = sa.select(*_ENTRY).where(
-            listed.tenant == tenant, listed.number == number, listed.scope.in_(scopes)
+            do_not_call.c.number == number, _counting(tenant, campaign_id)
         )
         found = await self._store.read(lambda c: c.execute(select).mappings().first())
         return Entry(**found) if found else None
 
     def _row(self, number: str, *, source: Source, scope: str, tenant: str) -> dict[str, Any]:
         return {
-            "tenant": tenant,
+            "tenant": _of(scope, tenant),
             "number": number,
             "scope": scope,
             "since": self._clock(),
@@ -168,6 +171,7 @@ class DoNotCall:
 
     def _add(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:
         """Insert *rows*, which are of one tenant and scope; return how many are new."""
+        lock_people(connection, (row["number"] for row in rows))
         listed = do_not_call.c
         known = sa.select(sa.func.count()).where(
             listed.tenant == rows[0]["tenant"],
@@ -178,12 +182,39 @@ class DoNotCall:
         connection.execute(self._insert, rows)
         return len(rows) - int(before)
 
-    async def numbers(
+    async def scopes(
         self, *, campaign_id: str | None = None, tenant: str = TENANT
-    ) -> frozenset[str]:
-        """Return every number (E.164) that must not be called; raises StoreUnavailable."""
-        scopes = [EVERYWHERE, *([campaign_scope(campaign_id)] if campaign_id else [])]
-        listed = do_not_call.c
-        select = sa.select(listed.number).where(listed.tenant == tenant, listed.scope.in_(scopes))
-        rows = await self._store.read(lambda connection: connection.scalars(select).all())
-        return frozenset(rows)
+    ) -> Mapping[str, Sequence[str]]:
+        """Return each number (E.164) that must not be called, with the scopes of the wishes.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        select = sa.select(do_not_call.c.number, do_not_call.c.scope)
+        select = select.where(_counting(tenant, campaign_id))
+        found: dict[str, list[str]] = {}
+        for row in await self._store.read(lambda connection: connection.execute(select).all()):
+            found.setdefault(row.number, []).append(row.scope)
+        return found
+
+
+def scopes_of(
+    connection: sa.Connection, tenant: str, number: str, campaign_id: str | None
+) -> Sequence[str]:
+    """Read in which scopes a number (E.164) must not be called, in somebody else's transaction."""
+    select = sa.select(do_not_call.c.scope).where(
+        do_not_call.c.number == number, _counting(tenant, campaign_id)
+    )
+    return tuple(connection.scalars(select.order_by(do_not_call.c.scope)))
+
+
+def _of(scope: str, tenant: str) -> str:
+    return EVERY_TENANT if scope == EVERYWHERE else tenant
+
+
+def _counting(tenant: str, campaign_id: str | None) -> sa.ColumnElement[bool]:
+    """Give what the wishes are that count for a campaign of a tenant, or for the tenant."""
+    listed = do_not_call.c
+    scopes = [OF_TENANT, *([campaign_scope(campaign_id)] if campaign_id else [])]
+    everywhere = (listed.tenant == EVERY_TENANT) & (listed.scope == EVERYWHERE)
+    return everywhere | ((listed.tenant == tenant) & listed.scope.in_(scopes))

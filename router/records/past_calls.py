@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from personas.phone import parse
+from router.campaigns.gate import DAY_S, Spent
 from router.db import Store
 from router.records.call_tables import calls
+from router.records.rung import forms_of, known_as, rung
 
 
 class PastCalls:
@@ -17,41 +18,58 @@ class PastCalls:
 
     async def called(self, tenant: str, since: float) -> Mapping[str, Sequence[float]]:
         """Give when each number was called, by number (E.164); of all campaigns."""
-        query = sa.select(calls.c.caller, calls.c.dialed_number, calls.c.started_at).where(
-            calls.c.tenant == tenant,
-            calls.c.direction == "outbound",
-            calls.c.started_at > since,
+        query = sa.select(rung.c.number, rung.c.at).where(
+            rung.c.tenant == tenant, rung.c.at > since
         )
-        rows = await self._store.read(lambda c: c.execute(query).all())
         found: dict[str, list[float]] = {}
-        for row in rows:
-            # Who dials writes the callee into either, as the layout of the job has it.
-            for number in {_number(row.caller), _number(row.dialed_number)}:
-                found.setdefault(number, []).append(row.started_at)
+        for row in await self._store.read(lambda c: c.execute(query).all()):
+            found.setdefault(row.number, []).append(row.at)
         return found
 
-    async def made(self, tenant: str, campaign_id: str) -> int:
-        """Count the calls of a campaign."""
-        query = (
-            sa.select(sa.func.count())
-            .select_from(calls)
-            .where(
-                calls.c.tenant == tenant,
-                calls.c.direction == "outbound",
-                calls.c.campaign_id == campaign_id,
-            )
-        )
-        return await self._store.read(lambda c: c.scalar(query)) or 0
+    async def spent(self, tenant: str, campaign: str, at: float) -> Spent:
+        """Say what a campaign has spent until *at*."""
+        return await self._store.read(lambda c: spent_of(c, tenant, campaign, at))
 
     async def own_numbers(self, tenant: str) -> frozenset[str]:
         """Give the numbers at which people have called us."""
         query = sa.select(calls.c.dialed_number).distinct()
         query = query.where(calls.c.tenant == tenant, calls.c.direction == "inbound")
         rows = await self._store.read(lambda c: c.scalars(query).all())
-        return frozenset(_number(one) for one in rows)
+        return frozenset(known_as(one) for one in rows)
 
 
-def _number(value: str | None) -> str:
-    """Give E.164 where that can be read."""
-    parsed = parse(value) if value else None
-    return parsed.e164 if parsed else value or ""
+def spent_of(connection: sa.Connection, tenant: str, campaign: str, at: float) -> Spent:
+    """Say what a campaign has spent until *at*, in somebody else's transaction."""
+    talked_s = sa.case(
+        (calls.c.duration_s.is_not(None), calls.c.duration_s),
+        (calls.c.answered_at.is_not(None), at - calls.c.answered_at),
+        else_=0.0,
+    )
+    lately = calls.c.started_at > at - DAY_S
+    query = sa.select(
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(sa.case((lately, 1), else_=0)), 0),
+        sa.func.coalesce(sa.func.sum(talked_s), 0.0) / 60,
+        sa.func.coalesce(sa.func.sum(sa.case((lately, talked_s), else_=0.0)), 0.0) / 60,
+    ).where(
+        calls.c.tenant == tenant,
+        calls.c.direction == "outbound",
+        calls.c.campaign_id == campaign,
+    )
+    of_all, of_day, minutes, minutes_of_day = connection.execute(query).one()
+    return Spent(
+        calls=int(of_all),
+        calls_in_a_day=int(of_day),
+        minutes=float(minutes),
+        minutes_in_a_day=float(minutes_of_day),
+    )
+
+
+def is_ours(connection: sa.Connection, tenant: str, number: str) -> bool:
+    """Whether people have called us at *number* (E.164)."""
+    query = sa.select(calls.c.call_id).where(
+        calls.c.tenant == tenant,
+        calls.c.direction == "inbound",
+        calls.c.dialed_number.in_(forms_of(number)),
+    )
+    return connection.execute(query.limit(1)).first() is not None

@@ -134,7 +134,7 @@ async def test_whoever_asks_for_it_is_not_called_again(box: Box) -> None:
 
     assert "will not be called again" in words
     assert entry is not None
-    assert (entry.scope, entry.source, entry.since) == ("everywhere", "call", NOW)
+    assert (entry.scope, entry.source, entry.since) == ("tenant", "call", NOW)
     assert await box.do_not_call.holds("+13125550199") is None
 
 

@@ -33,7 +33,7 @@ async def test_a_number_is_added_shown_masked_and_removed(rig: Rig) -> None:
     assert (added.json(), again.json()) == ({"added": True}, {"added": False})
     assert "5550123" not in masked.text
     (row,) = clear.json()["items"]
-    assert (row["number"], row["scope"], row["source"]) == (NUMBER, "everywhere", "api")
+    assert (row["number"], row["scope"], row["source"]) == (NUMBER, "tenant", "api")
     assert (removed.status_code, missing.status_code) == (204, 404)
     assert missing.json()["code"] == "no_such_entry"
     did = [deed["did"] for deed in deeds.json()["items"]]
@@ -89,6 +89,25 @@ async def test_what_cannot_be_done_says_why(
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.json()["fix"]
+
+
+async def test_only_an_admin_of_the_first_tenant_keeps_a_number_from_every_tenant(
+    rig: Rig,
+) -> None:
+    wish = {"number": NUMBER, "everywhere": True}
+    operator = await rig.token("operator")
+    other, admin = await rig.token("admin", "acme"), await rig.token("admin")
+    async with rig.client() as client:
+        answers = [
+            await client.post("/api/dnc", json=wish, headers=who)
+            for who in (operator, other, admin)
+        ]
+        both = await client.post("/api/dnc", json={**wish, "campaign_id": "a"}, headers=admin)
+        listed = await client.get("/api/dnc?everywhere=true", headers=admin)
+
+    assert [one.status_code for one in (*answers, both)] == [403, 403, 200, 422]
+    assert [row["scope"] for row in listed.json()["items"]] == ["everywhere"]
+    assert await rig.services.do_not_call.holds(NUMBER, tenant="acme") is not None
 
 
 async def test_another_tenant_has_another_list(rig: Rig) -> None:

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.campaigns.consent import Consent, consents_of
-from router.campaigns.gate import Question, Verdict, decide, facts_of, is_open, next_opening
+from router.campaigns.gate import (
+    GateInputs,
+    GateVerdict,
+    Spent,
+    decide,
+    facts_of,
+    is_open,
+    next_opening,
+    read_verdict,
+)
 from router.campaigns.model import DAYS, Campaign, Window, read_campaign
 from router.campaigns.policies import shipped
 
@@ -24,21 +33,28 @@ def at(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+def budget(**limits: float) -> dict[str, Any]:
+    """Give a campaign whose limits of that name are reached."""
+    limited = {f"budget_{name}": limit for name, limit in limits.items()}
+    spent = Spent(calls=3, calls_in_a_day=2, minutes=12.5, minutes_in_a_day=0.5)
+    return {"campaign": read_campaign({"name": "a", **limited}), "spent": spent}
+
+
 NOON = at("2026-11-20T12:00:00-06:00")  # a Friday, in Chicago
 
 
-def ask(number: str = CHICAGO, **changed: Any) -> Verdict:
+def ask(number: str = CHICAGO, **changed: Any) -> GateVerdict:
     known: dict[str, Any] = {
         "at": NOON,
         "campaign": CAMPAIGN,
         "archived": False,
-        "listed": False,
+        "listed": (),
         "consents": YES,
         "called_at": (),
-        "calls_made": 0,
+        "spent": Spent(),
         "own_numbers": frozenset(),
     }
-    return decide(Question(number=number, **(known | changed)), shipped())
+    return decide(GateInputs(number=number, **(known | changed)), shipped())
 
 
 def test_who_may_be_called_is_called_and_the_inputs_are_kept() -> None:
@@ -71,10 +87,10 @@ def test_numbers_of_the_wrong_kind_or_country_are_not_called(number: str, becaus
 @pytest.mark.parametrize(
     ("changed", "because"),
     [
-        ({"listed": True}, "do_not_call"),
+        ({"listed": ("tenant",)}, "do_not_call"),
         ({"listed": None}, "not_known"),
         ({"called_at": None}, "not_known"),
-        ({"calls_made": None}, "not_known"),
+        ({"spent": None}, "not_known"),
         ({"own_numbers": None}, "not_known"),
         ({"archived": None}, "not_known"),
         ({"archived": True}, "campaign_archived"),
@@ -97,6 +113,10 @@ def test_numbers_of_the_wrong_kind_or_country_are_not_called(number: str, becaus
             "outside_hours",
         ),
         ({"campaign": read_campaign({"name": "a", "window": {"days": ["mon"]}})}, "outside_hours"),
+        (budget(calls=3), "over_budget"),
+        (budget(calls_per_day=2), "over_budget"),
+        (budget(minutes=12.5), "over_budget"),
+        (budget(minutes_per_day=0.5), "over_budget"),
         ({"campaign": None}, "gate_failed"),
         ({"at": float("nan")}, "no_consent"),
         ({"at": 1e18}, "gate_failed"),
@@ -106,6 +126,14 @@ def test_each_reason_not_to_call_is_enough(changed: dict[str, Any], because: str
     verdict = ask(**changed)
 
     assert (verdict.allowed, verdict.because) == (False, because)
+
+
+def test_a_verdict_is_written_down_with_its_inputs_and_read_again() -> None:
+    for verdict in (ask(), ask(timezone="Asia/Tokyo"), ask(campaign=None), ask(at=float("nan"))):
+        again = read_verdict(verdict.as_json())
+
+        assert again.as_json() == verdict.as_json()
+        assert (again.allowed, again.because) == (verdict.allowed, verdict.because)
 
 
 def test_a_country_without_rules_of_its_own_gets_the_strict_ones() -> None:
@@ -198,31 +226,32 @@ def test_of_100_000_checks_none_lets_a_call_out_that_must_not_be() -> None:
     for _ in range(100_000):
         number = chance.choice(numbers)
         moment = chance.uniform(1_767_225_600, 1_798_761_600)  # in 2026
-        question = Question(
+        asked = GateInputs(
             number=number,
             at=moment,
             campaign=campaign,
             archived=chance.random() < 0.05,
-            listed=chance.choice([False] * 8 + [True, None]),
+            listed=chance.choice([(), (), (), (), ("tenant",), None]),
             consents=YES if chance.random() < 0.8 else (),
             called_at=[moment - chance.uniform(0, 1e6) for _ in range(chance.randrange(4))],
-            calls_made=chance.randrange(600),
+            spent=Spent(calls=chance.randrange(600)),
             own_numbers=frozenset(numbers[:3]),
         )
-        if not decide(question, shipped()).allowed:
+        if not decide(asked, shipped()).allowed:
             continue
         allowed += 1
         german = number.startswith("+49")
         name = "Europe/Berlin" if german else zone_of.get(number[2:5], "America/Los_Angeles")
         local = datetime.fromtimestamp(moment, ZoneInfo(name))
-        recent = [one for one in question.called_at or () if moment - one < 86_400]
+        recent = [one for one in asked.called_at or () if moment - one < 86_400]
         assert 8 <= local.hour < (20 if german else 21)
         assert not german or local.weekday() < 6
-        assert question.listed is False
-        assert question.consents
+        assert asked.listed == ()
+        assert asked.consents
         assert len(recent) < (1 if german else 3)
-        assert (question.calls_made or 0) < 500
-        assert not question.archived
+        assert asked.spent is not None
+        assert asked.spent.calls < 500
+        assert not asked.archived
         assert number not in numbers[:3]
 
     assert allowed > 5_000

@@ -10,8 +10,9 @@ from router.db import Store
 from router.errors import CampaignRefused
 from router.records.call_tables import calls
 from router.records.campaigns import Campaigns
-from router.records.do_not_call import DoNotCall, campaign_scope
+from router.records.do_not_call import EVERYWHERE, DoNotCall, campaign_scope
 from router.records.past_calls import PastCalls
+from router.records.rung import note_rung
 
 ONE = read_campaign({"name": "One", "retries": {"busy": {"times": 2, "after_s": 600}}})
 
@@ -71,11 +72,18 @@ async def test_earlier_calls_are_found_however_the_number_was_written(store: Sto
         called("d", caller="+13125550101", tenant="other"),
         called("e", direction="inbound", dialed_number="+13125550199", caller="+13125550101"),
     ]
-    await store.write(lambda c: c.execute(sa.insert(calls), rows))
+
+    def keep(connection: sa.Connection) -> None:
+        connection.execute(sa.insert(calls), rows)
+        for row in rows:
+            note_rung(connection, row | {"room": None})
+
+    await store.write(keep)
     past = PastCalls(store)
 
     assert sorted((await past.called("default", 50.0))["+13125550101"]) == [100.0, 200.0]
-    assert await past.made("default", "one") == 1
+    spent = await past.spent("default", "one", 200.0)
+    assert (spent.calls, spent.calls_in_a_day, spent.minutes) == (1, 1, 0.0)
     assert await past.own_numbers("default") == {"+13125550199"}
 
 
@@ -87,5 +95,14 @@ async def test_the_numbers_that_must_not_be_called_are_those_of_the_campaign_and
     await listed.add("+13125550102", source="api", scope=campaign_scope("one"))
     await listed.add("+13125550103", source="api", scope=campaign_scope("two"))
 
-    assert await listed.numbers(campaign_id="one") == {"+13125550101", "+13125550102"}
-    assert await listed.numbers() == {"+13125550101"}
+    await listed.add("+13125550102", source="api")
+    await listed.add("+13125550104", source="api", scope=EVERYWHERE, tenant="other")
+    await listed.add("+13125550105", source="api", tenant="other")
+
+    found = await listed.scopes(campaign_id="one")
+    assert {number: sorted(scopes) for number, scopes in found.items()} == {
+        "+13125550101": ["tenant"],
+        "+13125550102": ["campaign:one", "tenant"],
+        "+13125550104": ["everywhere"],
+    }
+    assert set(await listed.scopes()) == {"+13125550101", "+13125550102", "+13125550104"}

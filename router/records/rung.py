@@ -1,0 +1,76 @@
+"""Whom we have rung, and when: one row for each outbound call that a record says something about.
+
+The records keep numbers as trunks and other backends write them. Here they are E.164, so that a
+person is found again in whatever notation they were called.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from personas.phone import PhoneNumber, digits_of, parse
+from router.db import metadata
+
+MAX_CHARS: Final = 40
+
+rung = sa.Table(
+    "rung",
+    metadata,
+    sa.Column("call_id", sa.String(40), primary_key=True),
+    sa.Column("number", sa.String(MAX_CHARS), primary_key=True),
+    sa.Column("tenant", sa.String(40), nullable=False),
+    sa.Column("room", sa.Text),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
+
+def note_rung(connection: sa.Connection, call: Mapping[str, Any]) -> None:
+    """Note whom an outbound *call*, a row of ``calls``, has rung; of any other: nothing."""
+    if call["direction"] != "outbound":
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(rung)
+    rows = [
+        {
+            "call_id": call["call_id"],
+            "number": number,
+            "tenant": call["tenant"],
+            "room": call["room"],
+            "at": call["started_at"],
+        }
+        # Who dials writes the callee into either, as the layout of the job has it.
+        for number in sorted({known_as(call["caller"]), known_as(call["dialed_number"])} - {""})
+    ]
+    if rows:
+        again = insert.on_conflict_do_update(
+            index_elements=[rung.c.call_id, rung.c.number],
+            set_={name: insert.excluded[name] for name in ("at", "tenant", "room")},
+        )
+        connection.execute(again, rows)
+
+
+def known_as(written: str | None) -> str:
+    """Give E.164 where that can be read, else the digits."""
+    if not written:
+        return ""
+    parsed = parse(written)
+    return (parsed.e164 if parsed else digits_of(written) or "")[:MAX_CHARS]
+
+
+def rung_at(
+    connection: sa.Connection, tenant: str, number: str, since: float, *, but_rooms: Iterable[str]
+) -> Sequence[float]:
+    """Say when *number* (E.164) was rung since, in calls that were in none of these rooms."""
+    query = sa.select(rung.c.at, rung.c.room).where(
+        rung.c.number.in_(forms_of(number)), rung.c.tenant == tenant, rung.c.at > since
+    )
+    known = frozenset(but_rooms)
+    return [row.at for row in connection.execute(query) if row.room not in known]
+
+
+def forms_of(number: str) -> list[str]:
+    """List what *number* may have been noted as, where a region was needed to read it."""
+    one = PhoneNumber(number)
+    return sorted({number, one.digits, one.national, f"00{one.digits}"})
