@@ -265,6 +265,12 @@ class Metrics:
             "outcome",
             ("done", "not_done", "refused", "failed"),
         )
+        self.notices = self._counters(
+            "notices",
+            "Tries to tell hooks of events; failed is tried again.",
+            "outcome",
+            ("delivered", "failed", "given_up", "hook_disabled"),
+        )
         self.opt_outs = self._counters(
             "opt_outs",
             "Wishes not to be called, however they came.",
