@@ -106,6 +106,23 @@ API: dict[str, Knock] = {
         "hidden", f"/campaigns/{ITS}/duplicate", body={"name": "Copy"}
     ),
     "POST /campaigns/{key}/archive": Knock("hidden", f"/campaigns/{ITS}/archive", body={}),
+    "GET /campaigns/{key}/status": Knock("hidden", f"/campaigns/{ITS}/status", shows=True),
+    "GET /campaigns/{key}/attempts": Knock("hidden", f"/campaigns/{ITS}/attempts"),
+    "POST /campaigns/{key}/run": Knock(
+        "hidden", f"/campaigns/{ITS}/run", body={"list": "none.csv"}, refused="no_list"
+    ),
+    "POST /campaigns/{key}/pause": Knock(
+        "hidden", f"/campaigns/{ITS}/pause", body={}, refused="not_possible"
+    ),
+    "POST /campaigns/{key}/resume": Knock(
+        "hidden", f"/campaigns/{ITS}/resume", body={}, refused="not_possible"
+    ),
+    "POST /campaigns/{key}/stop": Knock(
+        "hidden", f"/campaigns/{ITS}/stop", body={}, refused="not_possible"
+    ),
+    "GET /call/status": OWN,
+    "POST /call/start": Knock("hidden", body={"campaign": ITS, "index": 9}, refused="no_lead"),
+    "POST /call/stop": Knock("own", body={}),
     "POST /csv/upload": Knock("own", form={"file": "mine.csv"}),
     "GET /csv/list": SHOWN,
     "GET /csv/preview": Knock("hidden", f"/csv/preview?name={ITS}.csv", shows=True),
