@@ -2,7 +2,16 @@
 
 from typing import Final
 
-from router.api import accounts, calls, campaigns, do_not_call, hooks, leads, numbers
+from router.api import (
+    accounts,
+    calls,
+    campaigns,
+    do_not_call,
+    hooks,
+    leads,
+    numbers,
+    retention,
+)
 from router.api.calendars import calendar
 from router.api.endpoints import AsTable, Endpoint
 from router.api.live import Applied, NewPersona, change_persona
@@ -204,6 +213,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=do_not_call.ForWhom,
         answer=do_not_call.Imported,
         takes="text/csv",
+    ),
+    Endpoint(
+        method="GET",
+        path="/retention",
+        handler=retention.retention,
+        needs="viewer",
+        summary="How long each kind of data is kept",
+        answer=retention.RetentionShown,
     ),
     Endpoint(
         method="GET",
