@@ -42,7 +42,6 @@ SILENT_S: Final = 6 * 3600.0  # after that a call of which nothing was heard is 
 VANISHED_S: Final = 20.0  # how long a call must be silent to be asked for
 CHUNK: Final = 200  # calls of one transaction
 MAX_FINISHED: Final = 10_000  # rooms; what is beyond is found by ``silent`` a little later
-DAY_S: Final = 86_400.0
 ROUTER: Final = 0  # the attempt of the router's own events
 
 _COUNTED: Final = {

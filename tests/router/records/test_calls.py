@@ -33,7 +33,6 @@ from router.records.summary import summary
 
 NOW = 1_800_000_000.0
 CALLER = "+4930901820"
-DAY_S = 86_400.0
 
 
 @dataclass
