@@ -12,6 +12,7 @@ from router.api import (
     hooks,
     leads,
     numbers,
+    retention,
 )
 from router.api.calendars import calendar
 from router.api.endpoints import AsTable, Endpoint
@@ -242,6 +243,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=deliveries.HowAgain,
         answer=deliveries.DeliveryReplayed,
         per_minute=deliveries.REPLAYS_PER_MINUTE,
+    ),
+    Endpoint(
+        method="GET",
+        path="/retention",
+        handler=retention.retention,
+        needs="viewer",
+        summary="How long each kind of data is kept",
+        answer=retention.RetentionShown,
     ),
     Endpoint(
         method="GET",

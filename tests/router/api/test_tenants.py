@@ -79,6 +79,7 @@ API: dict[str, Knock] = {
     "POST /dnc": Knock("own", body={"number": "+13125550177"}),
     "DELETE /dnc": Knock("hidden", f"/dnc?number={REFUSED}"),
     "POST /dnc/import": Knock("own", text="phone\n+13125550178\n"),
+    "GET /retention": NOTHING,
     "GET /deliveries": SHOWN,
     "GET /deliveries/{id}": Knock("hidden", "/deliveries/{delivery}", shows=True),
     "POST /deliveries/{id}/replay": Knock("hidden", "/deliveries/{delivery}/replay", body={}),
