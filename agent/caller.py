@@ -1,6 +1,7 @@
 """Finds whom we talk to: who is in the room, who comes, or whom to dial."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -36,7 +37,7 @@ async def find(
     """
     if there := _sip_participant(ctx.room):
         return there
-    plan = outbound.plan(brief, attempt=attempt, default_trunk=default_trunk)
+    plan = outbound.plan(brief, attempt=attempt, default_trunk=default_trunk, now=time.time())
     if isinstance(plan, outbound.Refuse):
         log.error("outbound.refused", because=plan.outcome.because, fix=plan.fix)
         raise NotReached(plan.outcome)

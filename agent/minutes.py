@@ -98,6 +98,8 @@ def answered(brief: job.Brief, other_side: str | None, at: float) -> Opened:
         caller=other_side,
         dialed_number=(call.dialed_number or call.dialed_as) if call else brief.phone_number,
         language=brief.language,
+        campaign_id=call.campaign_id if call else None,
+        lead_id=call.lead_id if call else None,
         answered_at=at,
     )
 

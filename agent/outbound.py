@@ -14,6 +14,7 @@ from livekit import api, rtc
 from livekit.agents.utils.participant import wait_for_participant_attribute
 
 from agent.brief import Brief
+from personas.contract import DialOrder
 from personas.dispositions import Disposition, Outcome, of_answer, of_error, of_lost_answer
 
 RINGING_S: Final = 80  # as long as LiveKit itself rings for a request that waits for the answer
@@ -36,6 +37,7 @@ class Dial:
     trunk_id: str
     identity: str  # of the participant that LiveKit makes
     grace_s: float = 0.0
+    caller_number: str = ""  # which the callee sees; empty: the trunk's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +59,49 @@ class Refuse:
 Plan: TypeAlias = Dial | Await | Refuse
 
 
-def plan(brief: Brief, *, attempt: int, default_trunk: str | None) -> Plan | None:
+def plan(brief: Brief, *, attempt: int, default_trunk: str | None, now: float) -> Plan | None:
     """Say what to do for a job that names a number, when nobody is in the room; else ``None``.
+
+    An order of our router is good for some seconds (*now* is Unix time): later it takes the call
+    for one that was never made.
 
     A later attempt never dials: an earlier agent may have, and where it did, the participant of
     that call is in the room from before the phone rings.
     """
-    if brief.phone_number is None:
+    order = brief.call.dial if brief.call is not None else None
+    asked_for = order.number if order is not None else brief.phone_number
+    if asked_for is None:
         return None
     if attempt > 1 or (brief.call is not None and brief.call.resume):
         return Await(
             LOOK_S, Outcome(Disposition.UNCERTAIN, "an earlier agent may have dialed, not again")
         )
-    number = _MARKS.sub("", brief.phone_number)
+    number = _MARKS.sub("", asked_for)
+    if order is not None:
+        return _ordered(order, number, order.trunk_id or default_trunk, now)
     trunk_id = brief.trunk_id or default_trunk
-    valid = bool(_NUMBER.fullmatch(number))
-    if valid and trunk_id:
+    if _NUMBER.fullmatch(number) and trunk_id:
         grace_s = GRACE_S if brief.others_may_dial else 0.0
         return Dial(number, trunk_id, f"out-{attempt}", grace_s)
     if brief.others_may_dial:
         return Await(AWAIT_S, Outcome(Disposition.NO_ANSWER, "nobody came, and we cannot dial"))
-    if not valid:
+    return _refused(number)
+
+
+def _ordered(order: DialOrder, number: str, trunk_id: str | None, now: float) -> Plan:
+    """Say what to do with an order of our router."""
+    if now > order.not_after:
+        return Refuse(
+            Outcome(Disposition.FAILED, "the order to dial came too late"),
+            fix="see that agents join within seconds, and that the clocks agree",
+        )
+    if not _NUMBER.fullmatch(number) or not trunk_id:
+        return _refused(number)
+    return Dial(number, trunk_id, order.identity, caller_number=order.caller_number or "")
+
+
+def _refused(number: str) -> Refuse:
+    if not _NUMBER.fullmatch(number):
         return Refuse(
             Outcome(Disposition.INVALID_NUMBER, "phone_number is no number that can be dialed"),
             fix="send phone_number as E.164, +13125550100",
@@ -107,6 +131,7 @@ async def _request(client: api.LiveKitAPI, room: str, order: Dial) -> Outcome:
         room_name=room,
         participant_identity=order.identity,
         wait_until_answered=True,
+        sip_number=order.caller_number,
     )
     request.ringing_timeout.seconds = RINGING_S
     try:

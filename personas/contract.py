@@ -33,6 +33,7 @@ __all__ = [
     "MAX_METADATA_BYTES",
     "RESERVED_KEY",
     "CallConfig",
+    "DialOrder",
     "Encoded",
     "Metadata",
     "Origin",
@@ -68,6 +69,10 @@ _FROZEN = ConfigDict(
 )
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Origin(BaseModel):
     """Which source gave the persona, and why that one."""
 
@@ -97,6 +102,18 @@ class Report(BaseModel):
     token: str = Field(repr=False, description="good for this call alone")
 
 
+class DialOrder(BaseModel):
+    """Whom the agent has to dial, once, before it speaks."""
+
+    model_config = _FROZEN
+
+    number: str = Field(description="E.164", repr=False)
+    trunk_id: str | None = Field(default=None, description="null: the agent's SIP_TRUNK_ID")
+    identity: str = Field(description="of the callee's participant: out-<attempt>")
+    caller_number: str | None = Field(default=None, description="E.164; null: the trunk's own")
+    not_after: float = Field(description="Unix seconds: later it must not be dialed any more")
+
+
 class CallConfig(BaseModel):
     """What the agent has to know about this call."""
 
@@ -115,6 +132,11 @@ class CallConfig(BaseModel):
     report: Report | None = None
     traceparent: str | None = Field(default=None, description="W3C trace context")
     ring: Ring = Ring()
+    dial: DialOrder | None = Field(
+        default=None, description="null: nobody is to be dialed", exclude_if=_is_none
+    )
+    campaign_id: str | None = Field(default=None, exclude_if=_is_none)
+    lead_id: str | None = Field(default=None, exclude_if=_is_none)
     resume: bool = Field(default=False, description="the caller was cut off from another agent")
     attempt: int = Field(default=1, ge=1, description="dispatches of this call, this one included")
 

@@ -13,6 +13,7 @@ import personas
 from personas.contract import Report
 from personas.lookup import PersonaLookup, build_lookup
 from personas.reports import MAX_REPORT_BYTES
+from personas.sources.files import FilePersonaSource
 from personas.sources.shared import LOCK_S, SharedPersonas
 from personas.tokens import call_token
 from router.access import Access, is_loopback
@@ -21,19 +22,23 @@ from router.bookkeeping import Bookkeeping
 from router.campaign_files import read_files
 from router.checkups import Checkups
 from router.db import Store
+from router.dialer import Dialer
 from router.dispatch import LiveKit
 from router.doctor import Doctor, refusals_of
+from router.engine import Engine
 from router.events import MAX_BODY_BYTES
 from router.findings import Refusals
 from router.fingerprint import fingerprint
 from router.inbound import InboundCalls
 from router.lastresort.desk import LastResort, available
+from router.launch import judge_for
 from router.live import LiveCalls
 from router.metrics import Metrics
 from router.overload import Gate
 from router.recall import Recall
 from router.records.accounts import Accounts
 from router.records.appointments import BuiltInCalendar
+from router.records.attempts import Attempts
 from router.records.calls import Calls, Dispatched
 from router.records.campaigns import Campaigns
 from router.records.claims import Claims, SpareClaims
@@ -43,6 +48,7 @@ from router.records.leads import Leads
 from router.records.leases import Lease
 from router.records.owed import Owed
 from router.records.recollection import Recollection
+from router.records.runs import Capacity, Runs
 from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
@@ -84,6 +90,7 @@ class Services:
     leads: Leads
     campaigns: Campaigns
     do_not_call: DoNotCall
+    engine: Engine
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -167,6 +174,42 @@ async def open_services(
                     note=journal.note,
                     clock=clock,
                 )
+                leads = Leads(store, clock=clock, region=settings.default_region)
+                campaigns = Campaigns(store, clock=clock, files=lambda: read_files(settings)[0])
+                attempts = Attempts(
+                    store,
+                    clock=clock,
+                    new_id=_new_id,
+                    owner=owner,
+                    judge=judge_for(settings),
+                )
+                engine = Engine(
+                    store=store,
+                    runs=Runs(
+                        store,
+                        attempts,
+                        clock=clock,
+                        new_id=_new_id,
+                        capacity=Capacity(settings.max_calls, settings.inbound_reserved_calls),
+                    ),
+                    attempts=attempts,
+                    campaigns=campaigns,
+                    leads=leads,
+                    calls=calls,
+                    dialer=Dialer(
+                        attempts=attempts,
+                        livekit=livekit,
+                        house=lambda: lookup.house_persona,
+                        files=FilePersonaSource(settings.persona_dir)
+                        if settings.persona_dir
+                        else None,
+                        clock=clock,
+                        report_for=report_for(settings, clock),
+                        note_call=note_call,
+                    ),
+                    default_trunk=settings.sip_trunk_id,
+                    clock=clock,
+                )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
                 metrics.journal_waiting.set_function(lambda: len(journal))
                 metrics.owed.set_function(lambda: len(owed))
@@ -200,8 +243,9 @@ async def open_services(
                         recollection=Recollection(store),
                         find=lookup.find,
                     ),
-                    leads=Leads(store, clock=clock, region=settings.default_region),
-                    campaigns=Campaigns(store, clock=clock, files=lambda: read_files(settings)[0]),
+                    leads=leads,
+                    campaigns=campaigns,
+                    engine=engine,
                     clock=clock,
                 )
         finally:

@@ -199,6 +199,18 @@ class RouterSettings(Environment):
     leads_csv_dir: Path | None = Field(
         default=None, description="folder of `*.csv` lists of leads that are read at start"
     )
+    sip_trunk_id: str = Field(
+        default="", description="LiveKit's outbound trunk (`ST_…`) of campaigns that name none"
+    )
+    max_calls: int = Field(
+        default=30, ge=1, le=100_000, description="calls at the same time that agents can hold"
+    )
+    inbound_reserved_calls: int = Field(
+        default=10,
+        ge=0,
+        le=100_000,
+        description="of them, kept for callers",
+    )
     campaigns_dir: Path | None = Field(
         default=None, description="folder of `<key>.yaml` campaigns, read as they change"
     )

@@ -30,6 +30,7 @@ async def report(request: Request) -> Response:
     began = time.perf_counter()
     try:
         acknowledged = await services.calls.take(told)
+        await services.engine.heard(told)
     except StoreUnavailable as exc:
         log.error("report.not_stored", call_id=told.call_id, reason=exc.reason)
         counted["not_stored"].inc()

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 import structlog
@@ -48,6 +48,7 @@ _COUNTED: Final = {
     "problem": "problems",
 }
 _ONCE: Final = ("room", "room_sid", "sip_call_id", "caller", "dialed_number", "trunk")
+_OF_CALL: Final = ("language", "started_at", "direction", "campaign_id", "lead_id", "tenant")
 _PERSONA: Final = ("persona_name", "persona_version", "persona_origin", "persona_because")
 
 
@@ -58,7 +59,7 @@ class Dispatched:
     call_id: str
     attempt: int
     room: str
-    room_sid: str
+    room_sid: str | None
     sip_call_id: str | None
     caller: str | None
     dialed_number: str | None
@@ -68,7 +69,11 @@ class Dispatched:
     persona_origin: str
     persona_because: str
     language: str | None
-    started_at: float  # unix seconds: the webhook
+    started_at: float  # unix seconds: the webhook, or the order to dial
+    direction: Literal["inbound", "outbound"] = "inbound"
+    campaign_id: str | None = None
+    lead_id: str | None = None
+    tenant: str = TENANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +121,9 @@ class Calls(Archive):
     def dispatched(self, call: Dispatched) -> None:
         """Begin or go on with a record, soon; the first report begins it if that fails."""
         row = _empty(call.call_id, self._clock()) | {
-            name: getattr(call, name) for name in (*_ONCE, *_PERSONA, "language", "started_at")
+            name: getattr(call, name) for name in (*_ONCE, *_PERSONA, *_OF_CALL)
         }
-        row |= {"direction": "inbound", "attempts": call.attempt, "opened_by": "router"}
+        row |= {"attempts": call.attempt, "opened_by": "router"}
         if self._quick_begin(row) is None:
             self._store.write_soon(
                 lambda connection: connection.execute(self._begin, row), _not_written

@@ -199,7 +199,7 @@ class Leads:
         query = sa.select(leads).where(leads.c.list_id == found.id, leads.c.position > after)
         query = query.order_by(leads.c.position).limit(min(limit, MAX_PAGE))
         rows = await self._store.read(lambda c: c.execute(query).mappings().all())
-        return [_stored(dict(row)) for row in rows]
+        return [stored_lead(dict(row)) for row in rows]
 
     async def all(self, found: LeadList) -> Sequence[StoredLead]:
         """Give every lead of a list, read page by page."""
@@ -280,7 +280,8 @@ def _list(row: dict[str, Any]) -> LeadList:
     return LeadList(**{**values, "columns": tuple(json.loads(values["columns"]))})
 
 
-def _stored(row: dict[str, Any]) -> StoredLead:
+def stored_lead(row: dict[str, Any]) -> StoredLead:
+    """Read the row of a lead."""
     known = {name: row[name] for name in COLUMNS}
     lead = Lead(**known, variables=json.loads(row["variables"]))
     return StoredLead(row["position"], row["row"], lead)

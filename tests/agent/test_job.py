@@ -420,7 +420,7 @@ def test_ten_thousand_corrupt_payloads_never_raise_and_leave_a_call_that_can_be_
         persona_id_of(in_job)
         if dice.random() < 0.2:
             assert instructions.of(filled(brief))
-            outbound.plan(brief, attempt=1, default_trunk="ST_1")
+            outbound.plan(brief, attempt=1, default_trunk="ST_1", now=0.0)
             offer_for(brief)
 
 

@@ -6,14 +6,61 @@ import pytest
 
 from agent.brief import Brief
 from agent.outbound import GRACE_S, Await, Dial, Refuse, plan
-from personas.contract import CallConfig, Origin
+from personas.contract import CallConfig, DialOrder, Origin
 from personas.dispositions import Disposition
 
 NUMBER = "+12125550147"
 
 
-def planned(attempt: int = 1, default_trunk: str | None = None, **known: Any) -> object:
-    return plan(Brief(**known), attempt=attempt, default_trunk=default_trunk)
+def planned(
+    attempt: int = 1, default_trunk: str | None = None, now: float = 100.0, **known: Any
+) -> object:
+    return plan(Brief(**known), attempt=attempt, default_trunk=default_trunk, now=now)
+
+
+ORDER = DialOrder(
+    number=NUMBER,
+    trunk_id="ST_order",
+    identity="out-abc",
+    caller_number="+14155550100",
+    not_after=120.0,
+)
+
+
+def ordered(order: DialOrder = ORDER) -> CallConfig:
+    return CallConfig(
+        call_id="abc",
+        direction="outbound",
+        room="out-abc",
+        origin=Origin(source="house", version="sha256:0", because="test"),
+        dial=order,
+    )
+
+
+def test_an_order_of_our_router_says_whom_from_which_number_and_as_whom() -> None:
+    assert planned(call=ordered(), default_trunk="ST_ours") == Dial(
+        NUMBER, "ST_order", "out-abc", caller_number="+14155550100"
+    )
+
+
+def test_an_order_that_comes_too_late_is_not_dialed() -> None:
+    late = planned(call=ordered(), now=120.1)
+
+    assert isinstance(late, Refuse)
+    assert late.outcome.disposition is Disposition.FAILED
+
+
+def test_an_order_is_dialed_by_the_first_agent_alone() -> None:
+    assert isinstance(planned(attempt=2, call=ordered()), Await)
+
+
+def test_an_order_without_a_trunk_takes_the_agents_own() -> None:
+    bare = ORDER.model_copy(update={"trunk_id": None, "caller_number": None})
+
+    assert planned(call=ordered(bare), default_trunk="ST_ours") == Dial(
+        NUMBER, "ST_ours", "out-abc"
+    )
+    assert isinstance(planned(call=ordered(bare)), Refuse)
 
 
 def test_a_job_without_a_number_is_no_call_to_dial() -> None:

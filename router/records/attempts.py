@@ -1,0 +1,395 @@
+"""Attempts to call somebody: one row for each dial, committed before it.
+
+The gate's verdict and the row are one transaction, so nobody is dialed against the gate, and a
+phone that may have rung has a row that says so. At most one attempt of a lead, and of a number, is
+open: two unique indexes hold it. An attempt that the gate refused has a row too, closed at once,
+with the verdict and what it rests on; it is no call.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from router.campaigns.gate import GateVerdict
+from router.campaigns.leads import Lead
+from router.campaigns.model import Campaign
+from router.db import Store, metadata
+from router.records.campaigns import KnownCampaign
+
+State: TypeAlias = Literal[
+    "claimed",  # nothing was sent yet
+    "dialing",  # the order to dial may be with an agent
+    "answered",
+    "no_answer",
+    "busy",
+    "declined",
+    "invalid_number",
+    "voicemail",
+    "transferred",
+    "canceled",
+    "failed",
+    "uncertain",  # a phone may have rung: it is not dialed again by itself
+    "refused",  # by the gate: it was no call
+]
+IN_FLIGHT: Final[frozenset[State]] = frozenset({"claimed", "dialing", "answered"})
+ROOM_PREFIX: Final = "out-"
+
+call_attempt = sa.Table(
+    "call_attempt",
+    metadata,
+    sa.Column("attempt_id", sa.String(32), primary_key=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("campaign", sa.String(64), nullable=False),
+    sa.Column("campaign_version", sa.String(80), nullable=False),
+    sa.Column("run_id", sa.String(32)),
+    sa.Column("list_id", sa.String(16)),
+    sa.Column("position", sa.Integer),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("lead_id", sa.String(64), nullable=False),
+    sa.Column("number", sa.String(20), nullable=False),
+    sa.Column("trunk", sa.String(100), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("room", sa.String(64), nullable=False),
+    sa.Column("identity", sa.String(64), nullable=False),
+    sa.Column("owner", sa.String(64), nullable=False),
+    sa.Column("verdict", sa.Text, nullable=False),
+    sa.Column("claimed_at", sa.Float, nullable=False),
+    sa.Column("dialed_at", sa.Float),
+    sa.Column("answered_at", sa.Float),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("disposition", sa.String(32)),
+    sa.Column("because", sa.Text, nullable=False),
+    sa.Column("hang_up", sa.String(200)),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("settled", sa.Boolean, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Whom to call for what; *run_id*, *list_id* and *position* are of a campaign's run."""
+
+    tenant: str
+    known: KnownCampaign
+    campaign_version: str
+    lead: Lead
+    lead_id: str  # ``<list>:<position>``, or the number of somebody who is on no list
+    trunk: str = ""
+    run_id: str | None = None
+    list_id: str | None = None
+    position: int | None = None
+    tries: int = 1  # of this lead in this run, this one included
+
+    @property
+    def campaign(self) -> Campaign:
+        """The campaign as it is now."""
+        return self.known.campaign
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One dial, as its row says; times are Unix seconds."""
+
+    attempt_id: str  # the call's id too: its record has the same
+    tenant: str
+    campaign: str
+    campaign_version: str
+    run_id: str | None
+    list_id: str | None
+    position: int | None
+    tries: int
+    lead_id: str
+    number: str  # E.164
+    trunk: str
+    state: State
+    room: str
+    identity: str  # of the callee's participant
+    owner: str  # the router that looks after it
+    verdict: Mapping[str, Any]
+    claimed_at: float
+    dialed_at: float | None
+    answered_at: float | None
+    ended_at: float | None
+    disposition: str | None
+    because: str
+    hang_up: str | None  # why it shall be hung up; None: it shall not
+    note: str
+    settled: bool  # what follows from its end has been done: another try, or none
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on."""
+        return self.ended_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nobody was called, and why: the gate's word, or ``being_called``."""
+
+    because: str
+    next_at: float | None = None  # Unix seconds: when the hours allow it
+
+
+Judge: TypeAlias = Callable[[sa.Connection, Order, float], GateVerdict]
+
+
+class Attempts:
+    """The rows. *clock* gives Unix seconds; *owner* names this router; *judge* asks the gate."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        owner: str,
+        judge: Judge,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._judge = judge
+        self.owner = owner
+        dialect = sqlite if store.is_sqlite else postgresql
+        self._insert = (
+            dialect.insert(call_attempt)
+            .on_conflict_do_nothing()
+            .returning(call_attempt.c.attempt_id)
+        )
+
+    # ---- before a dial ----
+
+    async def claim(self, order: Order) -> Attempt | Refused:
+        """Ask the gate and write the row, in one transaction; nothing is dialed unless it is there.
+
+        Raises:
+            StoreUnavailable: it may be there; do not dial.
+        """
+        return await self._store.write(lambda connection: self.claim_in(connection, order))
+
+    def claim_in(self, connection: sa.Connection, order: Order) -> Attempt | Refused:
+        """Do as ``claim`` does, in somebody else's transaction."""
+        at = self._clock()
+        verdict = self._judge(connection, order, at)
+        row = self._row(order, verdict, at)
+        if not verdict.allowed:
+            if verdict.next_at is None:
+                closed = {"state": "refused", "disposition": "refused", "ended_at": at}
+                connection.execute(self._insert, row | closed | {"settled": True})
+            return Refused(verdict.because, verdict.next_at)
+        if connection.execute(self._insert, row).first() is None:
+            return Refused("being_called")
+        return _attempt(dict(row))
+
+    async def dialing(self, attempt_id: str) -> bool:
+        """Say that the order to dial is about to be sent; False: it must not be, any more."""
+        mine = (
+            (call_attempt.c.attempt_id == attempt_id)
+            & (call_attempt.c.state == "claimed")
+            & (call_attempt.c.owner == self.owner)
+            & call_attempt.c.ended_at.is_(None)
+            & call_attempt.c.hang_up.is_(None)
+        )
+        values = {"state": "dialing", "dialed_at": self._clock()}
+        update = sa.update(call_attempt).where(mine).values(values)
+        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+
+    # ---- what becomes of it ----
+
+    async def answered(self, attempt_id: str, at: float) -> bool:
+        """Say that somebody, or something, picked up."""
+        ringing = (call_attempt.c.attempt_id == attempt_id) & call_attempt.c.state.in_(
+            ("claimed", "dialing")
+        )
+        update = sa.update(call_attempt).where(ringing, call_attempt.c.ended_at.is_(None))
+        update = update.values(state="answered", answered_at=at)
+        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+
+    async def end(self, attempt_id: str, state: State, because: str) -> bool:
+        """Close it; False: it is closed already.
+
+        An ``answered`` attempt stays so, whatever *state* says.
+        """
+        return await self._store.write(
+            lambda c: self.end_in(c, attempt_id, state, because, self._clock())
+        )
+
+    def end_in(
+        self, connection: sa.Connection, attempt_id: str, state: State, because: str, at: float
+    ) -> bool:
+        """Do as ``end`` does, in somebody else's transaction."""
+        row = call_attempt.c
+        spoke = row.state == "answered"
+        update = (
+            sa.update(call_attempt)
+            .where(row.attempt_id == attempt_id, row.ended_at.is_(None))
+            .values(
+                state=sa.case((spoke, row.state), else_=state),
+                disposition=sa.case((spoke, "answered"), else_=state),
+                because=because[:1000],
+                ended_at=at,
+            )
+        )
+        return connection.execute(update).rowcount == 1
+
+    async def told(self, attempt_id: str, state: State, because: str) -> bool:
+        """Close it as its agent says, who knows best; late news mend what was uncertain.
+
+        False: it is closed already, otherwise than by giving up.
+        """
+        row = call_attempt.c
+        update = (
+            sa.update(call_attempt)
+            .where(
+                row.attempt_id == attempt_id, row.ended_at.is_(None) | (row.state == "uncertain")
+            )
+            .values(
+                state=state,
+                disposition=state,
+                because=because[:1000],
+                ended_at=sa.func.coalesce(row.ended_at, self._clock()),
+            )
+        )
+        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+
+    async def want_hang_up(
+        self,
+        because: str,
+        *,
+        attempt_id: str | None = None,
+        run_id: str | None = None,
+        number: str | None = None,
+        tenant: str | None = None,
+    ) -> Sequence[str]:
+        """Have open attempts hung up, by whichever router sees it first; return their ids.
+
+        At least one of *attempt_id*, *run_id* and *number* says which.
+        """
+        wanted = {"attempt_id": attempt_id, "run_id": run_id, "number": number, "tenant": tenant}
+        conditions = [
+            call_attempt.c[name] == value for name, value in wanted.items() if value is not None
+        ]
+        update = (
+            sa.update(call_attempt)
+            .where(call_attempt.c.ended_at.is_(None), *conditions)
+            .values(hang_up=sa.func.coalesce(call_attempt.c.hang_up, because[:200]))
+            .returning(call_attempt.c.attempt_id)
+        )
+        return await self._store.write(lambda c: c.scalars(update).all())
+
+    async def adopt(self, attempt: Attempt) -> bool:
+        """Look after an attempt whose router has died; False: another one does."""
+        same = (call_attempt.c.attempt_id == attempt.attempt_id) & (
+            call_attempt.c.owner == attempt.owner
+        )
+        update = sa.update(call_attempt).where(same).values(owner=self.owner)
+        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+
+    async def annotate(
+        self, tenant: str, attempt_id: str, *, note: str, disposition: str | None
+    ) -> bool:
+        """Write down what an operator says of it; False: there is no such attempt."""
+        values: dict[str, Any] = {"note": note[:10_000]}
+        if disposition is not None:
+            values["disposition"] = disposition[:32]
+        same = (call_attempt.c.attempt_id == attempt_id) & (call_attempt.c.tenant == tenant)
+        update = sa.update(call_attempt).where(same).values(values)
+        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+
+    # ---- questions ----
+
+    async def find(self, attempt_id: str, *, tenant: str | None = None) -> Attempt | None:
+        """Find one; raises StoreUnavailable."""
+        query = sa.select(call_attempt).where(call_attempt.c.attempt_id == attempt_id)
+        if tenant is not None:
+            query = query.where(call_attempt.c.tenant == tenant)
+        row = await self._store.read(lambda c: c.execute(query).mappings().first())
+        return None if row is None else _attempt(dict(row))
+
+    async def open(
+        self, *, tenant: str | None = None, campaign: str | None = None
+    ) -> Sequence[Attempt]:
+        """Give those that go on, the oldest first."""
+        query = sa.select(call_attempt).where(call_attempt.c.ended_at.is_(None))
+        if tenant is not None:
+            query = query.where(call_attempt.c.tenant == tenant)
+        if campaign is not None:
+            query = query.where(call_attempt.c.campaign == campaign)
+        query = query.order_by(call_attempt.c.claimed_at)
+        rows = await self._store.read(lambda c: c.execute(query).mappings().all())
+        return [_attempt(dict(row)) for row in rows]
+
+    async def unsettled(self, limit: int = 200) -> Sequence[Attempt]:
+        """Give those that are over and of which nothing has followed yet."""
+        query = sa.select(call_attempt).where(
+            ~call_attempt.c.settled, call_attempt.c.ended_at.is_not(None)
+        )
+        query = query.order_by(call_attempt.c.ended_at).limit(limit)
+        rows = await self._store.read(lambda c: c.execute(query).mappings().all())
+        return [_attempt(dict(row)) for row in rows]
+
+    async def latest(
+        self,
+        tenant: str,
+        *,
+        campaign: str | None = None,
+        states: Collection[State] = (),
+        limit: int = 50,
+    ) -> Sequence[Attempt]:
+        """Give the latest, newest first; of *states* alone, if any are named."""
+        query = sa.select(call_attempt).where(call_attempt.c.tenant == tenant)
+        if campaign is not None:
+            query = query.where(call_attempt.c.campaign == campaign)
+        if states:
+            query = query.where(call_attempt.c.state.in_(states))
+        query = query.order_by(call_attempt.c.claimed_at.desc()).limit(limit)
+        rows = await self._store.read(lambda c: c.execute(query).mappings().all())
+        return [_attempt(dict(row)) for row in rows]
+
+    async def counts(self, tenant: str, run_id: str) -> Mapping[str, int]:
+        """Count the attempts of a run by state."""
+        query = (
+            sa.select(call_attempt.c.state, sa.func.count())
+            .where(call_attempt.c.tenant == tenant, call_attempt.c.run_id == run_id)
+            .group_by(call_attempt.c.state)
+        )
+        rows = await self._store.read(lambda c: c.execute(query).all())
+        return {state: count for state, count in rows}  # noqa: C416  # a row is no pair of its type
+
+    def _row(self, order: Order, verdict: GateVerdict, at: float) -> dict[str, Any]:
+        attempt_id = self._new_id()
+        return {
+            "attempt_id": attempt_id,
+            "tenant": order.tenant,
+            "campaign": order.campaign.key,
+            "campaign_version": order.campaign_version,
+            "run_id": order.run_id,
+            "list_id": order.list_id,
+            "position": order.position,
+            "tries": order.tries,
+            "lead_id": order.lead_id,
+            "number": order.lead.phone,
+            "trunk": order.trunk,
+            "state": "claimed",
+            "room": f"{ROOM_PREFIX}{attempt_id}",
+            "identity": f"{ROOM_PREFIX}{attempt_id}",
+            "owner": self.owner,
+            "verdict": verdict.as_json(),
+            "claimed_at": at,
+            "dialed_at": None,
+            "answered_at": None,
+            "ended_at": None,
+            "disposition": None,
+            "because": verdict.because,
+            "hang_up": None,
+            "note": "",
+            "settled": False,
+        }
+
+
+def _attempt(row: Mapping[str, Any]) -> Attempt:
+    return Attempt(**{**row, "verdict": json.loads(row["verdict"])})
