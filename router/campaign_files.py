@@ -52,6 +52,12 @@ def read_file(file: Path, names: tuple[str, str]) -> Campaign:
             raw = opened.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         raise CampaignRefused("unreadable", fix=f"cannot read it: {exc.strerror}") from None
+    return read_bytes(file.name, raw, names)
+
+
+def read_bytes(name: str, raw: bytes, names: tuple[str, str]) -> Campaign:
+    """Read the content of a campaign file called *name*, as ``read_file`` does."""
+    file = Path(name)
     if len(raw) > MAX_FILE_BYTES:
         raise CampaignRefused("too_large", fix=f"{MAX_FILE_BYTES // 1024} KiB at most")
     if file.suffix == ".py":

@@ -6,11 +6,12 @@ Names and labels are part of the interface: docs/metrics.md lists them, and a te
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from personas.breaker import BREAKER_STATES, BreakerState
+from personas.contract import Source
 
 PREFIX: Final = "persona_router_"
 #: Upper bounds in seconds: a stage takes from under a millisecond to the three minutes that a phone
@@ -69,6 +70,7 @@ class Described:
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
     meaning: str
+    values: tuple[str, ...] = ()  # of the only label: they are there from the start, at 0
 
 
 class Metrics:
@@ -88,7 +90,13 @@ class Metrics:
 
     def _deliveries(self) -> None:
         self.deliveries = self._counters(
-            "deliveries", "Webhook deliveries by what became of them.", "verdict"
+            "deliveries",
+            "Webhook deliveries by what became of them.",
+            "verdict",
+            (
+                *("dispatched", "duplicate", "ignored", "refused", "unknown", "held", "failed"),
+                *("put_off", "crashed"),
+            ),
         )
         self.refused = self._counters(
             "deliveries_refused", "Deliveries without effect by reason.", "reason"
@@ -109,12 +117,16 @@ class Metrics:
 
     def _calls(self) -> None:
         self.dispatches = self._counters(
-            "dispatches", "Dispatches by outcome: done, refused, unknown.", "outcome"
+            "dispatches",
+            "Dispatches by what LiveKit said of them.",
+            "outcome",
+            ("done", "refused", "unknown"),
         )
         self.calls = self._counters(
             "calls",
             "Inbound calls to which a first agent was sent, by the source of its persona.",
             "source",
+            get_args(Source),
         )
         self.stages = self._timed_by(
             "stage_seconds",
@@ -157,7 +169,13 @@ class Metrics:
             "lookups", "Persona lookups by the source that answered.", "source"
         )
         self.persona_requests = self._counters(
-            "persona_requests", "Requests to the persona API by outcome.", "outcome"
+            "persona_requests",
+            "Requests to the persona API by outcome: these, and why an answer was of no use.",
+            "outcome",
+            (
+                *("ok", "not_modified", "not_found", "timeout", "connect", "connection"),
+                *("unauthorized", "other_number"),
+            ),
         )
         self.persona_api = self._timed(
             "persona_api_seconds", "Time of a request to the persona API.", REQUEST_BUCKETS
@@ -170,10 +188,26 @@ class Metrics:
 
     def _watch(self) -> None:
         self.recoveries = self._counters(
-            "recoveries", "What the watch over the rooms had to do.", "action"
+            "recoveries",
+            "What the watch over the rooms had to do.",
+            "action",
+            (
+                *(
+                    "confirmed",
+                    "adopted",
+                    "dispatched_again",
+                    "resumed",
+                    "mismatched",
+                    "last_resort",
+                ),
+                *("given_up", "room_ended", "sweep_failed"),
+            ),
         )
         self.last_resort = self._counters(
-            "last_resort", "Callers whom the router answered itself, by how that ended.", "how"
+            "last_resort",
+            "Callers whom the router answered itself, by how that ended.",
+            "how",
+            ("transferred", "goodbye", "agent_came", "caller_gone", "taken_over", "busy", "failed"),
         )
         self.sweeps = self._timed(
             "sweep_seconds", "Time of one sweep over the rooms.", STAGE_BUCKETS
@@ -194,8 +228,9 @@ class Metrics:
     def _records(self) -> None:
         self.journal = self._counters(
             "journal",
-            "Deliveries for the journal: written, dropped, left_out (of a flood).",
+            "Deliveries for the journal; left_out: of a flood.",
             "outcome",
+            ("written", "dropped", "left_out"),
         )
         self.journal_waiting = self._gauge(
             "journal_waiting", "Deliveries that wait to be written into the journal."
@@ -204,7 +239,10 @@ class Metrics:
             "dispatches_owed", "Dispatches of which the database was not told yet."
         )
         self.reports = self._counters(
-            "reports", "Agents' reports by outcome: stored, refused, not_stored.", "outcome"
+            "reports",
+            "Agents' reports by outcome.",
+            "outcome",
+            ("stored", "refused", "not_stored"),
         )
         self.report_intake = self._timed(
             "report_seconds", "Time from a whole report to its being stored.", REQUEST_BUCKETS
@@ -223,13 +261,21 @@ class Metrics:
         )
         self.tool_runs = self._counters(
             "tool_runs",
-            "Tools that agents had the router run: done, not_done, refused, failed.",
+            "Tools that agents had the router run, by outcome.",
             "outcome",
+            ("done", "not_done", "refused", "failed"),
+        )
+        self.notices = self._counters(
+            "notices",
+            "Tries to tell hooks of events; failed is tried again.",
+            "outcome",
+            ("delivered", "failed", "given_up", "hook_disabled"),
         )
         self.opt_outs = self._counters(
             "opt_outs",
-            "Wishes not to be called, however they came: stored, not_stored.",
+            "Wishes not to be called, however they came.",
             "outcome",
+            ("stored", "not_stored"),
         )
         self.store = self._timed_by(
             "store_seconds",
@@ -238,7 +284,11 @@ class Metrics:
             REQUEST_BUCKETS,
         )
         self.store_failures = self._counters(
-            "store_failures", "Transactions that the database did not take, by reason.", "reason"
+            "store_failures",
+            "Transactions that the database did not take: it gave no answer in time, or an error "
+            "by the name that SQLAlchemy has for it.",
+            "reason",
+            ("timeout", "OperationalError"),
         )
 
     def _router(self) -> None:
@@ -258,17 +308,24 @@ class Metrics:
         kind: Literal["counter", "gauge", "histogram"],
         meaning: str,
         labels: Sequence[str] = (),
+        values: Sequence[str] = (),
     ) -> str:
         shown = f"{PREFIX}{name}{'_total' if kind == 'counter' else ''}"
-        self.catalogue.append(Described(shown, kind, tuple(labels), meaning))
+        self.catalogue.append(Described(shown, kind, tuple(labels), meaning, tuple(values)))
         return f"{PREFIX}{name}"
 
     def _counter(self, name: str, meaning: str) -> Counter:
         return Counter(self._described(name, "counter", meaning), meaning, registry=self.registry)
 
-    def _counters(self, name: str, meaning: str, label: str) -> ByLabel[Counter]:
-        described = self._described(name, "counter", meaning, [label])
-        return ByLabel(Counter(described, meaning, [label], registry=self.registry))
+    def _counters(
+        self, name: str, meaning: str, label: str, values: Sequence[str] = ()
+    ) -> ByLabel[Counter]:
+        """Make a counter by *label*; *values* begin at 0, or nobody would see the first of them."""
+        described = self._described(name, "counter", meaning, [label], values)
+        counters = ByLabel(Counter(described, meaning, [label], registry=self.registry))
+        for value in values:
+            counters[value].inc(0)
+        return counters
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
         described = self._described(name, "gauge", meaning, labels)

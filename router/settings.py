@@ -185,6 +185,10 @@ class RouterSettings(Environment):
     tool_secrets_dir: Path | None = Field(
         default=None, description="folder with a file for each bearer token that HTTP tools name"
     )
+    hook_private_hosts: str = Field(
+        default="",
+        description="hosts without public address that hooks may reach, as `crm.lan,10.0.0.5:8443`",
+    )
     calcom_api_key: SecretStr = Field(
         default=SecretStr(""), description="key of Cal.com, for calendars of that provider"
     )

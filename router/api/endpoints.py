@@ -6,7 +6,7 @@ The router, the OpenAPI document and the tests that try every door read the same
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,6 +21,7 @@ from router.principals import DEFAULT_TENANT, Needs, Principal
 from router.services import Services
 
 log = structlog.get_logger(__name__)
+M = TypeVar("M", bound=BaseModel)
 
 MAX_BODY_BYTES: Final = 256 * 1024
 SAFE: Final = frozenset({"GET", "HEAD"})
@@ -189,7 +190,7 @@ async def body_of(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def read_as(model: type[BaseModel], document: Any, where: str) -> BaseModel:
+def read_as(model: type[M], document: Any, where: str) -> M:
     """Read *document* as *model*.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from router.api import accounts, calls, campaigns, do_not_call, leads
+from router.api import accounts, calls, campaigns, do_not_call, hooks, leads, numbers
 from router.api.calendars import calendar
 from router.api.endpoints import AsTable, Endpoint
 from router.api.live import Applied, NewPersona, change_persona
@@ -204,6 +204,102 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=do_not_call.ForWhom,
         answer=do_not_call.Imported,
         takes="text/csv",
+    ),
+    Endpoint(
+        method="GET",
+        path="/hooks",
+        handler=hooks.list_hooks,
+        needs="admin",
+        summary="Who is told of events",
+        answer=hooks.HooksShown,
+    ),
+    Endpoint(
+        method="POST",
+        path="/hooks",
+        handler=hooks.add_hook,
+        needs="admin",
+        summary="Have somebody be told of events; the secret is shown once",
+        body=hooks.NewHook,
+        answer=hooks.HookMade,
+        status=201,
+    ),
+    Endpoint(
+        method="GET",
+        path="/hooks/notices",
+        handler=hooks.list_notices,
+        needs="admin",
+        summary="What hooks were told, and what became of it",
+        query=hooks.WhichNotices,
+        answer=hooks.NoticesShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/hooks/notices/{id}/replay",
+        handler=hooks.replay_one,
+        needs="admin",
+        summary="Send one notice once more, under the same id",
+        status=204,
+    ),
+    Endpoint(
+        method="PATCH",
+        path="/hooks/{id}",
+        handler=hooks.change_hook,
+        needs="admin",
+        summary="Change a hook",
+        body=hooks.ChangedHook,
+        status=204,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/hooks/{id}",
+        handler=hooks.remove_hook,
+        needs="admin",
+        summary="Remove a hook and what it was told",
+        status=204,
+    ),
+    Endpoint(
+        method="POST",
+        path="/hooks/{id}/secret",
+        handler=hooks.rotate_secret,
+        needs="admin",
+        summary="Give a hook a new secret, shown once; the old one signs too for a day",
+        answer=hooks.SecretMade,
+    ),
+    Endpoint(
+        method="POST",
+        path="/hooks/{id}/replay",
+        handler=hooks.replay_range,
+        needs="admin",
+        summary="Send the notices of a time once more",
+        body=hooks.Range,
+        answer=hooks.Replayed,
+    ),
+    Endpoint(
+        method="GET",
+        path="/numbers",
+        handler=numbers.list_numbers,
+        needs="viewer",
+        summary="Numbers, and whose they are",
+        query=numbers.HowShown,
+        answer=numbers.NumbersShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="PUT",
+        path="/numbers/{number}",
+        handler=numbers.assign,
+        needs="admin",
+        summary="Give a number to a tenant; for the first tenant's admins",
+        body=numbers.NewOwner,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/numbers/{number}",
+        handler=numbers.release,
+        needs="admin",
+        summary="Give a number back to the first tenant",
+        status=204,
     ),
     Endpoint(
         method="POST",

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from router.access import meant, permit
 from router.api.endpoints import Nothing, body_of, read_as
+from router.api.leads import SentFile, sent_file
 from router.api.masks import masked_record
 from router.dashboard.languages import language_of
 from router.dashboard.rendering import render
@@ -38,11 +39,16 @@ class Visit:
     title: str
     query: Any = None  # an instance of the page's ``query``
     form: Mapping[str, str]
+    sent: SentFile | None = None  # what a page with ``upload`` was sent
 
     @property
     def tenant(self) -> str:
         """Whose rows may be seen."""
         return self.principal.tenant if self.principal else DEFAULT_TENANT
+
+    def path(self, name: str) -> str:
+        """Return a part of the path."""
+        return str(self.request.path_params[name])
 
     @property
     def secure(self) -> bool:
@@ -93,6 +99,9 @@ class Page:
     needs: Needs
     title: str
     query: type[BaseModel] = Nothing
+    form_bytes: int = MAX_FORM_BYTES
+    upload: bool = False  # the form brings a file in its part ``file``
+    per_minute: tuple[str, int] | None = None  # what is counted, and how many a sender may
 
     def route(self) -> Route:
         """Return the route."""
@@ -128,8 +137,14 @@ class Page:
 
     async def _answer(self, visit: Visit) -> Response:
         permit(visit.principal, self.needs)
+        if self.per_minute and visit.principal:
+            await visit.services.access.limit(*self.per_minute, visit.principal)
+        if self.upload:
+            sent = await sent_file(visit.request)
+            visit = replace(visit, form=sent.fields, sent=sent)
+        elif self.method == "POST":
+            visit = replace(visit, form=await _form(visit.request, self.form_bytes))
         if self.method == "POST":
-            visit = replace(visit, form=await _form(visit.request))
             meant(visit.principal, visit.request.headers, visit.form.get("csrf"))
         filled = {key: value for key, value in visit.request.query_params.items() if value}
         visit = replace(visit, query=read_as(self.query, filled, "query"))
@@ -161,12 +176,12 @@ def _to_login(visit: Visit) -> Response:
     return to(f"/login?next={quote(visit.here, safe='')}")
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def _form(request: Request, limit: int) -> dict[str, str]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise RequestRefused("not_a_form", status=415, fix="send the form of the page")
-    raw = await body_of(request, MAX_FORM_BYTES)
+    raw = await body_of(request, limit)
     try:
-        return dict(parse_qsl(raw.decode(), max_num_fields=MAX_FIELDS))
+        return dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
         raise RequestRefused("bad_form", status=400, fix="send the form of the page") from None

@@ -1,7 +1,7 @@
 """Templates to HTML. Everything that comes from outside is escaped, by Jinja, always."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
@@ -39,9 +39,14 @@ def _environment(language: str) -> Environment:
         json=as_json,
         query=query,
         said=said,
-        word=told,
+        word=partial(_word, told),
     )
     return environment
+
+
+def _word(told: Callable[[str], str], name: str) -> str:
+    """Say a word of ours as people do: ``no_answer`` is no answer."""
+    return told(name).replace("_", " ")
 
 
 def render(template: str, language: str, values: Mapping[str, Any]) -> str:

@@ -25,9 +25,12 @@ from personas.reports import (
 )
 from router.db import Store
 from router.errors import StoreUnavailable
+from router.principals import DEFAULT_TENANT
 from router.records.archive import Archive
-from router.records.call_tables import TENANT, calls, events, facts
+from router.records.call_news import ended, shared
+from router.records.call_tables import calls, events, facts
 from router.records.claims import claims
+from router.records.notices import Happened, announce
 from router.records.rung import note_rung, rung
 from router.records.summary import KINDS, summary
 
@@ -73,7 +76,7 @@ class Dispatched:
     direction: Literal["inbound", "outbound"] = "inbound"
     campaign_id: str | None = None
     lead_id: str | None = None
-    tenant: str = TENANT
+    tenant: str | None = None  # None: that of the dialed number
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +94,14 @@ class Turned:
     rang_s: float | None = None  # it was picked up after so long
     disposition: str | None = None  # it was closed
     events: tuple[AnyCallEvent, ...] = ()  # what agents told, repeated ones left out
+    end: Happened | None = None  # what others are told of it
 
 
 class Calls(Archive):
-    """The records. *clock* gives Unix seconds; *notice* hears of what is new."""
+    """The records. *clock* gives Unix seconds; *notice* hears of what is new.
+
+    *tenant_of* says whose a number is.
+    """
 
     def __init__(
         self,
@@ -102,10 +109,12 @@ class Calls(Archive):
         *,
         clock: Callable[[], float],
         notice: Callable[[Turned], None] = lambda _turned: None,
+        tenant_of: Callable[..., str] = lambda *_numbers: DEFAULT_TENANT,
     ) -> None:
         super().__init__(store)
         self._clock = clock
         self._notice = notice
+        self._tenant_of = tenant_of
         self._dialect = sqlite if store.is_sqlite else postgresql
         self._begin = self._begin_statement()
         self._quick_begin = store.quick(self._begin, [column.name for column in calls.c])
@@ -124,6 +133,7 @@ class Calls(Archive):
             name: getattr(call, name) for name in (*_ONCE, *_PERSONA, *_OF_CALL)
         }
         row |= {"attempts": call.attempt, "opened_by": "router"}
+        row["tenant"] = call.tenant or self._tenant_of(call.dialed_number)
         if self._quick_begin(row) is None:
             self._store.write_soon(
                 lambda connection: connection.execute(self._begin, row), _not_written
@@ -229,7 +239,7 @@ class Calls(Archive):
         """Delete up to ``CHUNK`` calls that began more than *days* ago; return how many."""
         old = (
             sa.select(calls.c.call_id)
-            .where(calls.c.tenant == TENANT, calls.c.started_at < self._clock() - days * DAY_S)
+            .where(calls.c.started_at < self._clock() - days * DAY_S)
             .order_by(calls.c.started_at)
             .limit(CHUNK)
         )
@@ -269,22 +279,25 @@ class Calls(Archive):
                 values = self._qualification(connection, call_id, told)
                 if values:
                     self._update(connection, call_id, values)
+            # After the record is made: the same report may have told who the caller is.
+            news = shared(connection, call_id, attempt, [event.seq for event in told])
+            announce(connection, news + _ends(turned), now)
         return _acknowledged(connection, call_id, attempt), turned
 
     def _note_facts(
         self, connection: sa.Connection, call_id: str, told: Sequence[FactEvent]
     ) -> None:
-        caller = connection.execute(
-            sa.select(calls.c.caller).where(calls.c.call_id == call_id)
-        ).scalar_one()
+        call = connection.execute(
+            sa.select(calls.c.caller, calls.c.tenant).where(calls.c.call_id == call_id)
+        ).one()
         rows = [
             {
                 "call_id": call_id,
                 "attempt": fact.attempt,
                 "seq": fact.seq,
                 "fact_id": fact.id,
-                "tenant": TENANT,
-                "caller": caller,
+                "tenant": call.tenant,
+                "caller": call.caller,
                 "at": fact.at,
                 "category": fact.category,
                 "information": fact.information,
@@ -348,7 +361,9 @@ class Calls(Archive):
             for call_id, (because, at) in ends.items()
         ]
         connection.execute(self._new_event, rows)
-        return self._summarise(connection, {call_id: {} for call_id in ends})
+        turned = self._summarise(connection, {call_id: {} for call_id in ends})
+        announce(connection, _ends(turned), self._clock())
+        return turned
 
     def _summarise(
         self, connection: sa.Connection, more: Mapping[str, Mapping[str, Any]]
@@ -369,15 +384,17 @@ class Calls(Archive):
             call_id = before.call_id
             columns = {**_told_together(told[call_id]), **more[call_id]}
             columns |= _ring(before, columns)
+            if before.opened_by == "agent" and before.tenant == DEFAULT_TENANT:
+                numbers = columns.get("dialed_number"), columns.get("caller")
+                columns["tenant"] = self._tenant_of(*numbers)
             note_rung(connection, {**before._mapping, **columns})  # noqa: SLF001 - documented
             turned.append(_turned(before, columns))
             new = {f"new_{name}": value for name, value in columns.items()}
             changed.setdefault(tuple(sorted(columns)), []).append({**new, "of_call": call_id})
-            caller = columns.get("caller")
-            if caller is not None and caller != before.caller:
-                connection.execute(
-                    sa.update(facts).where(facts.c.call_id == call_id).values(caller=caller)
-                )
+            of_facts = {"caller": before.caller, "tenant": before.tenant}
+            known = {name: columns[name] for name in of_facts if columns.get(name) is not None}
+            if of_facts | known != of_facts:
+                connection.execute(sa.update(facts).where(facts.c.call_id == call_id).values(known))
         for names, rows in changed.items():
             update = sa.update(calls).where(calls.c.call_id == sa.bindparam("of_call"))
             values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
@@ -403,6 +420,7 @@ class Calls(Archive):
                 "attempts": sa.case((later, new.attempts), else_=row.attempts),
                 "started_at": sa.case((first & ours, row.started_at), else_=new.started_at),
                 "opened_by": new.opened_by,
+                "tenant": new.tenant,
                 "heard_at": new.heard_at,
             },
         )
@@ -434,7 +452,12 @@ def _not_written(error: StoreUnavailable) -> None:
 def _empty(call_id: str, now: float) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(column.name for column in calls.c)
     row |= dict.fromkeys(_COUNTED.values(), 0)
-    row |= {"call_id": call_id, "tenant": TENANT, "direction": "inbound", "opened_by": "agent"}
+    row |= {
+        "call_id": call_id,
+        "tenant": DEFAULT_TENANT,
+        "direction": "inbound",
+        "opened_by": "agent",
+    }
     return row | {"attempts": 1, "started_at": now, "heard_at": now}
 
 
@@ -464,7 +487,12 @@ def _turned(before: Any, columns: Mapping[str, Any]) -> Turned:
     return Turned(
         rang_s=None if rang_ms is None else rang_ms / 1000,
         disposition=columns["disposition"] if closed else None,
+        end=ended(before._mapping, columns),  # noqa: SLF001 - the documented way to a row's names
     )
+
+
+def _ends(turned: Iterable[Turned]) -> list[Happened]:
+    return [one.end for one in turned if one.end is not None]
 
 
 def _acknowledged(connection: sa.Connection, call_id: str, attempt: int) -> int:

@@ -6,18 +6,22 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
 import uvicorn
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
+from router.campaigns.model import read_campaign
 from tests.absent import absent
 from tests.router.api.rig import PASSWORD, Rig, open_rig
 from tests.router.dashboard.rig import ENDED, conversation, rung, told
 
 HOW = "as root on Debian: apt-get install chromium"
 EMAIL = "ann@example.org"
+CONSENT = "calls,2026-05-04,form"
+DUPLICATE = "(312) 555-0100"
 OVER, RUNNING = "0123456789abcdef0123456789abcdef", "f" * 32
 
 
@@ -58,6 +62,41 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         yield site
 
 
+async def outbound(rig: Rig) -> None:
+    """Make a campaign, a list of leads with bad rows, and wishes not to be called."""
+    services = rig.services
+    made = {
+        "name": "Spring check-ups",
+        "session_text": "Hello [Prospect Name], this is the assistant of [Resource Name]. It has"
+        " been a year since your last check-up. Would you like an appointment?",
+        "agent_text": "You call patients of a dental practice. Be brief and friendly.",
+        "personas": [{"id": "lakeside-dental", "weight": 3}, {"id": "hotel-miramar"}],
+        "retries": {
+            "no_answer": {"times": 2, "after_s": 3600},
+            "busy": {"times": 3, "after_s": 900},
+        },
+    }
+    await services.campaigns.add("default", read_campaign(made))
+    head = (
+        "prospect_name,phone,company_name,resource_name,timezone,consent,consent_at,consent_source"
+    )
+    rows = [
+        f"{name},+1312555{100 + number:04},{company},Lakeside Dental,America/Chicago,{CONSENT}"
+        for number, (name, company) in enumerate(
+            product(
+                ("Ruth Alder", "Ben Brook", "Ivy Cole", "Tom Dale", "Ada Elm", "Max Fenn"),
+                ("Harbor Books", "Alder & Sons", "Northside Tools", "Cole Bakery", ""),
+            )
+        )
+    ]
+    bad = ["Sam Grove,4.91E+11,,,,,,", "Una Hale,12345,,,,,,", f"Ruth Alder,{DUPLICATE},,,,,,"]
+    raw = "\n".join([head, *rows, *bad]).encode()
+    await services.leads.add("default", "check-ups.csv", raw)
+    await services.leads.select("default", "check-ups.csv")
+    await services.do_not_call.add("+13125550109", source="api", reason="asked by letter")
+    await services.do_not_call.add("+13125550117", source="call", reason="please never again")
+
+
 @asynccontextmanager
 async def open_site(folder: Path) -> AsyncIterator[Site]:
     """Serve a router with two calls and an admin."""
@@ -67,6 +106,7 @@ async def open_site(folder: Path) -> AsyncIterator[Site]:
         await told(rig, OVER, *conversation(), ENDED, at=now - 600)
         await rung(rig, OVER, now - 600)
         await told(rig, RUNNING, *conversation()[:3], at=now - 20)
+        await outbound(rig)
         config = uvicorn.Config(rig.app, port=0, lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())

@@ -10,6 +10,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 def row(one: Described) -> str:
     labels = ", ".join(f"`{label}`" for label in one.labels)
+    if one.values:
+        labels += f": {', '.join(one.values)}"
     return f"| `{one.name}` | {one.kind} | {labels} | {one.meaning} |"
 
 
@@ -36,6 +38,13 @@ def test_names_say_their_unit_and_labels_are_few() -> None:
         assert one.name.endswith("_total") == (one.kind == "counter")
         assert one.name.endswith("_seconds") >= (one.kind == "histogram")
         assert len(one.labels) <= 2
+
+
+def test_what_is_rare_is_there_before_it_happens() -> None:
+    metrics = Metrics()
+    rare = {"action": "given_up"}
+
+    assert metrics.registry.get_sample_value(f"{PREFIX}recoveries_total", rare) == 0
 
 
 def test_an_unknown_event_is_counted_as_other() -> None:

@@ -46,7 +46,7 @@ document.addEventListener("htmx:afterSettle", () => {
 // ---- keys ----
 
 const KEPT = "persona-router.keys";
-const GOES = {o: "/", c: "/calls", h: "/system"};
+const GOES = {o: "/", a: "/campaigns", c: "/calls", h: "/system", l: "/leads"};
 let going = false;
 
 function keysAreOn() {

@@ -108,7 +108,7 @@ class Line:
 
 
 def by_label(samples: Samples, name: str) -> dict[str, float]:
-    return {label: value for (of, label), value in samples.items() if of == name}
+    return {label: value for (of, label), value in samples.items() if of == name and value}
 
 
 def bucket_of(samples: Samples, share: float) -> tuple[float, float]:

@@ -5,6 +5,9 @@ from pathlib import Path
 from babel.messages.extract import extract_from_dir
 
 from router import dashboard
+from router.campaigns.leads import FIXES
+from router.campaigns.model import DAYS
+from router.campaigns.preview import WORDS
 from router.dashboard.languages import LANGUAGES, words
 from router.dashboard.table import PAGES
 
@@ -25,6 +28,8 @@ def test_german_has_every_word_and_none_that_nobody_asks_for() -> None:
     named = {"no_answer", "busy", "declined", "voicemail", "answered", "transferred"}
     named |= {"house", "file", "stale", "last_known_good", "inbound", "outbound"}
     named |= {"warning", "error", "Not possible"}
+    named |= {"builtin", "made", "call", "api", "csv", "cli"}
+    named |= {*WORDS.values(), *FIXES, *FIXES.values(), *DAYS}
 
     assert set(words("de")) == asked() | named
     assert set(LANGUAGES) == {"en", "de"}
