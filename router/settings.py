@@ -232,6 +232,12 @@ class RouterSettings(Environment):
         pattern=r"^[A-Za-z_]\w*$",
         description="constant of that module with the script",
     )
+    run_single_call: bool = Field(
+        default=False, description="`campaign run` calls one lead alone, as older dialers did"
+    )
+    lead_index: int = Field(
+        default=1, ge=1, description="which one, by its place in the list, from 1"
+    )
     public_url: str = Field(
         default="",
         pattern=r"^(|https?://\S+)$",

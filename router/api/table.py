@@ -2,7 +2,16 @@
 
 from typing import Final
 
-from router.api import accounts, calls, campaigns, do_not_call, hooks, leads, numbers
+from router.api import (
+    accounts,
+    calls,
+    campaigns,
+    dialing,
+    do_not_call,
+    hooks,
+    leads,
+    numbers,
+)
 from router.api.calendars import calendar
 from router.api.endpoints import AsTable, Endpoint
 from router.api.live import Applied, NewPersona, change_persona
@@ -389,6 +398,87 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=campaigns.Archived,
         form=True,
         status=204,
+    ),
+    Endpoint(
+        method="POST",
+        path="/campaigns/{key}/run",
+        handler=dialing.start,
+        needs="operator",
+        summary="Call a list of leads",
+        body=dialing.Start,
+        form=True,
+        answer=dialing.RunShown,
+    ),
+    Endpoint(
+        method="POST",
+        path="/campaigns/{key}/pause",
+        handler=dialing.pause,
+        needs="operator",
+        summary="Call nobody from now on; calls that go on do",
+        answer=dialing.RunShown,
+    ),
+    Endpoint(
+        method="POST",
+        path="/campaigns/{key}/resume",
+        handler=dialing.resume,
+        needs="operator",
+        summary="Go on calling",
+        answer=dialing.RunShown,
+    ),
+    Endpoint(
+        method="POST",
+        path="/campaigns/{key}/stop",
+        handler=dialing.stop,
+        needs="operator",
+        summary="End a run after its calls, or with them",
+        body=dialing.Stop,
+        form=True,
+        answer=dialing.RunShown,
+    ),
+    Endpoint(
+        method="GET",
+        path="/campaigns/{key}/status",
+        handler=dialing.status,
+        needs="viewer",
+        summary="How a campaign's run stands",
+        answer=dialing.RunShown,
+    ),
+    Endpoint(
+        method="GET",
+        path="/campaigns/{key}/attempts",
+        handler=dialing.attempts,
+        needs="viewer",
+        summary="The latest calls of a campaign, and the uncertain ones",
+        query=dialing.WhichAttempts,
+        answer=dialing.AttemptsShown,
+    ),
+    Endpoint(
+        method="GET",
+        path="/call/status",
+        handler=dialing.legacy_status,
+        needs="viewer",
+        summary="Whether somebody is being called, as older clients ask",
+        answer=dialing.LegacyStatus,
+    ),
+    Endpoint(
+        method="POST",
+        path="/call/start",
+        handler=dialing.legacy_start,
+        needs="operator",
+        summary="Call a lead, as older clients do",
+        body=dialing.LegacyStart,
+        form=True,
+        answer=dialing.LegacyStatus,
+    ),
+    Endpoint(
+        method="POST",
+        path="/call/stop",
+        handler=dialing.legacy_stop,
+        needs="operator",
+        summary="End the call, as older clients do",
+        body=dialing.LegacyStop,
+        form=True,
+        answer=dialing.LegacyStatus,
     ),
     Endpoint(
         method="POST",

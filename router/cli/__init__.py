@@ -32,6 +32,7 @@ from router.errors import (
     HookRefused,
     LeadsRefused,
     LiveKitUnavailable,
+    RunRefused,
     StoreUnavailable,
 )
 
@@ -66,6 +67,7 @@ ENDINGS: tuple[tuple[type[PersonaRouterError], Exit], ...] = (
     (CheckFailed, Exit.CHECK_FAILED),
     (LeadsRefused, Exit.CHECK_FAILED),
     (CampaignRefused, Exit.CHECK_FAILED),
+    (RunRefused, Exit.CHECK_FAILED),
     (HookRefused, Exit.CHECK_FAILED),
     (PersonaNotFound, Exit.NOT_FOUND),
     (NotThere, Exit.NOT_FOUND),
