@@ -405,7 +405,8 @@ def forbid_in(
     more. ``None``: whichever tenant's, whichever campaign's.
     """
     row = call_attempt.c
-    wanted = [row.number.in_(numbers), row.ended_at.is_(None), row.answered_at.is_(None)]
+    wanted: list[sa.ColumnElement[bool]] = []
+    wanted += [row.number.in_(numbers), row.ended_at.is_(None), row.answered_at.is_(None)]
     if tenant is not None:
         wanted.append(row.tenant == tenant)
     if campaign is not None:
