@@ -111,7 +111,7 @@ class Metrics:
         )
         self.connections_cut = self._counters(
             "connections_cut",
-            "Connections that were closed before a whole request came, or for room, by reason.",
+            "Connections that were cut: no whole request came, for room, or unread, by reason.",
             "reason",
         )
 

@@ -52,6 +52,7 @@ from router.records.journal import Journal
 from router.records.leads import Leads
 from router.records.leases import Lease
 from router.records.numbers import Numbers
+from router.records.outbox import Outbox
 from router.records.owed import Owed
 from router.records.recollection import Recollection
 from router.records.runs import Capacity, Runs
@@ -96,6 +97,7 @@ class Services:
     leads: Leads
     campaigns: Campaigns
     do_not_call: DoNotCall
+    outbox: Outbox
     hooks: Hooks
     notifier: Notifier
     numbers: Numbers
@@ -252,6 +254,7 @@ async def open_services(
                     toolbox=toolbox_for(claims),
                     appointments=appointments,
                     do_not_call=DoNotCall(store, clock=clock, count=metrics.count_opt_outs),
+                    outbox=Outbox(store, clock=clock),
                     hooks=hooks,
                     notifier=Notifier(
                         hooks=hooks,
