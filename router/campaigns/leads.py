@@ -193,7 +193,7 @@ def _table(raw: bytes) -> tuple[tuple[str, ...], _Rows]:
 def _workbook_rows(raw: bytes) -> _Rows:
     """Read a workbook as if it had been saved as CSV, quotes and all."""
     rows = workbook.rows_of(
-        raw, max_rows=MAX_LINES, max_cells=MAX_CELLS, max_chars=MAX_CELL_CHARS + 1
+        raw, max_rows=2 * MAX_ROWS, max_cells=MAX_CELLS, max_chars=MAX_CELL_CHARS + 1
     )
     for row, cells in enumerate(rows, 1):
         yield row, _cells(cells)
