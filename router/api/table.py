@@ -540,6 +540,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     Endpoint(
         method="GET",
+        path="/csv/imports",
+        handler=leads.list_imports,
+        needs="viewer",
+        summary="How far the imports are that are under way",
+        answer=leads.ImportsShown,
+    ),
+    Endpoint(
+        method="GET",
         path="/csv/preview",
         handler=leads.preview,
         needs="viewer",
