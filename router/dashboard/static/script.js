@@ -83,6 +83,17 @@ function pressed(event) {
   }
 }
 
+// ---- copying ----
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (navigator.clipboard) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    });
+  }
+}
+
 localise(document);
 if (document.querySelector("[data-began]") || document.querySelector("#live[data-topics]")) {
   setInterval(lengths, 1000);
