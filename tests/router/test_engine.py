@@ -17,6 +17,7 @@ from router.errors import DispatchRefused, DispatchUnknown, RunRefused
 from router.records.attempts import Attempt, Attempts
 from router.records.calls import Calls
 from router.records.campaigns import Campaigns
+from router.records.do_not_call import DoNotCall
 from router.records.leads import Leads
 from router.records.runs import Capacity, Runs, Taken
 from tests.fakes_dialing import FakeLine, report
@@ -396,3 +397,19 @@ async def test_dials_that_are_over_are_counted_once(desk: Desk) -> None:
     assert counted(other, "attempts_total", state="no_answer") == 0
     assert counted(other, "attempts_open") == 1
     assert counted(other, "dialer_timestamp_seconds") == desk.now - 1.0
+
+
+async def test_a_phone_that_rings_is_hung_up_in_the_turn_after_an_opt_out(desk: Desk) -> None:
+    engine = desk.engine()
+    await engine.start("spring", mode="one")
+    attempt = await desk.only(engine)
+    desk.line.show(attempt.room)
+    assert desk.line.removed == []
+
+    await DoNotCall(desk.store, clock=desk.clock).add(attempt.number, source="call")
+    await desk.turns(desk.engine("another"))
+
+    assert desk.line.removed == [attempt.identity]
+    assert desk.line.ended == [attempt.room]
+    ended = await desk.only(engine)
+    assert (ended.state, ended.because) == ("canceled", "asked not to be called")
