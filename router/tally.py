@@ -34,8 +34,6 @@ class Tally:
             return
         if call.attempt == 1:
             self._metrics.calls[call.persona_origin].inc()
-        if call.room_sid is None:  # of a call that we dial: its room is not there yet
-            return
         self._sent.pop(call.room_sid, None)
         self._sent[call.room_sid] = self._clock()
         if len(self._sent) > MOST:
