@@ -129,6 +129,7 @@ API: dict[str, Knock] = {
     "POST /call/stop": Knock("own", body={}),
     "POST /csv/upload": Knock("own", form={"file": "mine.csv"}),
     "GET /csv/list": SHOWN,
+    "GET /csv/imports": OWN,
     "GET /csv/preview": Knock("hidden", f"/csv/preview?name={ITS}.csv", shows=True),
     "POST /csv/select": Knock("hidden", body={"name": f"{ITS}.csv"}),
     "GET /csv/export": Knock("hidden", f"/csv/export?name={ITS}.csv", shows=True),
