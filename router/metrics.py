@@ -84,6 +84,7 @@ class Metrics:
         self._personas()
         self._watch()
         self._records()
+        self._outbound()
         self._router()
 
     # ---- what there is ----
@@ -111,7 +112,7 @@ class Metrics:
         )
         self.connections_cut = self._counters(
             "connections_cut",
-            "Connections that were closed before a whole request came, or for room, by reason.",
+            "Connections that were cut: no whole request came, for room, or unread, by reason.",
             "reason",
         )
 
@@ -271,6 +272,21 @@ class Metrics:
             "outcome",
             ("delivered", "failed", "given_up", "hook_disabled"),
         )
+        self.deleted = self._counters(
+            "deleted",
+            "Rows that were deleted because of their age, by kind.",
+            "kind",
+            (
+                "calls",
+                "transcripts",
+                "facts",
+                "leads",
+                "attempts",
+                "notices",
+                "appointments",
+                "audit",
+            ),
+        )
         self.opt_outs = self._counters(
             "opt_outs",
             "Wishes not to be called, however they came.",
@@ -289,6 +305,23 @@ class Metrics:
             "by the name that SQLAlchemy has for it.",
             "reason",
             ("timeout", "OperationalError"),
+        )
+
+    def _outbound(self) -> None:
+        self.attempts = self._counters(
+            "attempts",
+            "Dials that are over, by how they ended; uncertain: a phone may have rung.",
+            "state",
+            (
+                *("answered", "no_answer", "busy", "declined", "invalid_number", "voicemail"),
+                *("transferred", "canceled", "failed", "uncertain"),
+            ),
+        )
+        self.attempts_open = self._gauge(
+            "attempts_open", "Dials that go on, of all replicas, as this one sees it."
+        )
+        self.dialer_at = self._gauge(
+            "dialer_timestamp_seconds", "When the dialer of this replica last ended a turn."
         )
 
     def _router(self) -> None:

@@ -52,12 +52,15 @@ from router.records.journal import Journal
 from router.records.leads import Leads
 from router.records.leases import Lease
 from router.records.numbers import Numbers
+from router.records.outbox import Outbox
 from router.records.owed import Owed
 from router.records.recollection import Recollection
+from router.records.retention import DAY_S, kinds
 from router.records.runs import Capacity, Runs
 from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
+from router.sweeper import LEASE_S, Sweeper
 from router.tally import Tally
 from router.tokens import Keys
 from router.tool_runs import Toolbox
@@ -89,6 +92,7 @@ class Services:
     calls: Calls
     tally: Tally
     bookkeeping: Bookkeeping
+    sweeper: Sweeper
     report_bodies: Bodies
     toolbox: Toolbox
     appointments: BuiltInCalendar
@@ -96,6 +100,7 @@ class Services:
     leads: Leads
     campaigns: Campaigns
     do_not_call: DoNotCall
+    outbox: Outbox
     hooks: Hooks
     notifier: Notifier
     numbers: Numbers
@@ -143,6 +148,7 @@ async def open_services(
                     + LEASE_MARGIN_S,
                     clock=clock,
                     new_id=_new_id,
+                    snapshots_kept_s=settings.snapshots_days * DAY_S,
                 )
                 tally = Tally(metrics, clock=clock)
                 hooks = Hooks(store, clock=clock)
@@ -224,6 +230,7 @@ async def open_services(
                     ),
                     default_trunk=settings.sip_trunk_id,
                     clock=clock,
+                    metrics=metrics,
                 )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
                 metrics.journal_waiting.set_function(lambda: len(journal))
@@ -245,13 +252,19 @@ async def open_services(
                     access=access_from(settings, store, clock),
                     calls=calls,
                     tally=tally,
-                    bookkeeping=Bookkeeping(
-                        calls=calls, livekit=livekit, days=settings.records_days
+                    bookkeeping=Bookkeeping(calls=calls, livekit=livekit),
+                    sweeper=Sweeper(
+                        store=store,
+                        lease=Lease(store, "retention", owner=owner, for_s=LEASE_S, clock=clock),
+                        kinds=kinds(settings),
+                        metrics=metrics,
+                        clock=clock,
                     ),
                     report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
                     toolbox=toolbox_for(claims),
                     appointments=appointments,
                     do_not_call=DoNotCall(store, clock=clock, count=metrics.count_opt_outs),
+                    outbox=Outbox(store, clock=clock),
                     hooks=hooks,
                     notifier=Notifier(
                         hooks=hooks,

@@ -118,6 +118,7 @@ class Endpoint:
     status: int = 200
     csv: bool = False  # `?format=csv` answers the same rows
     per_minute: int | None = None  # of one sender
+    streams: bool = False  # the answer goes on, as server-sent events
     takes: str | None = None  # the media type of a body that the handler reads itself
 
     def route(self, prefix: str = "") -> Route:

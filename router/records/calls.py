@@ -31,7 +31,8 @@ from router.records.call_news import ended, shared
 from router.records.call_tables import calls, events, facts
 from router.records.claims import claims
 from router.records.notices import Happened, announce
-from router.records.rung import note_rung, rung
+from router.records.outbox import WRITTEN, Notice, note, outbox
+from router.records.rung import note_rung
 from router.records.summary import KINDS, summary
 
 log = structlog.get_logger(__name__)
@@ -41,7 +42,6 @@ SILENT_S: Final = 6 * 3600.0  # after that a call of which nothing was heard is 
 VANISHED_S: Final = 20.0  # how long a call must be silent to be asked for
 CHUNK: Final = 200  # calls of one transaction
 MAX_FINISHED: Final = 10_000  # rooms; what is beyond is found by ``silent`` a little later
-DAY_S: Final = 86_400.0
 ROUTER: Final = 0  # the attempt of the router's own events
 
 _COUNTED: Final = {
@@ -51,6 +51,10 @@ _COUNTED: Final = {
     "problem": "problems",
 }
 _ONCE: Final = ("room", "room_sid", "sip_call_id", "caller", "dialed_number", "trunk")
+#: The first words of a call come before the rest, whatever else a report tells.
+_FIRST: Final = ("call.began", "call.answered")
+_LAST: Final = "call.ended"
+_NOTED: Final = frozenset({*_COUNTED, "persona_applied"})
 _OF_CALL: Final = ("language", "started_at", "direction", "campaign_id", "lead_id", "tenant")
 _PERSONA: Final = ("persona_name", "persona_version", "persona_origin", "persona_because")
 
@@ -117,8 +121,14 @@ class Calls(Archive):
         self._tenant_of = tenant_of
         self._dialect = sqlite if store.is_sqlite else postgresql
         self._begin = self._begin_statement()
-        self._quick_begin = store.quick(self._begin, [column.name for column in calls.c])
-        self._new_call = self._dialect.insert(calls).on_conflict_do_nothing()
+        self._note_one = sa.insert(outbox).values(
+            {name: sa.bindparam(f"notice_{name}") for name in WRITTEN}
+        )
+        columns = [column.name for column in calls.c]
+        self._quick_begin = store.quick(self._begin, columns, along=self._note_one)
+        self._new_call = (
+            self._dialect.insert(calls).on_conflict_do_nothing().returning(calls.c.call_id)
+        )
         self._new_event = (
             self._dialect.insert(events).on_conflict_do_nothing().returning(events.c.seq)
         )
@@ -134,10 +144,18 @@ class Calls(Archive):
         }
         row |= {"attempts": call.attempt, "opened_by": "router"}
         row["tenant"] = call.tenant or self._tenant_of(call.dialed_number)
-        if self._quick_begin(row) is None:
-            self._store.write_soon(
-                lambda connection: connection.execute(self._begin, row), _not_written
-            )
+        kind = "call.began" if call.attempt == 1 else "call.changed"
+        notice = Notice.of(
+            kind, row["heard_at"], row["tenant"], call.call_id, direction=call.direction
+        ).row()
+        noted = {f"notice_{name}": value for name, value in notice.items()}
+        if self._quick_begin(row | noted) is None:
+
+            def begin(connection: sa.Connection) -> None:
+                connection.execute(self._begin, row)
+                connection.execute(self._note_one, noted)
+
+            self._store.write_soon(begin, _not_written)
 
     async def take(self, report: CallReport) -> int:
         """Store a report; return the highest seq up to which all events of the attempt are stored.
@@ -235,23 +253,6 @@ class Calls(Archive):
         self._notice_all(turned)
         return len(turned)
 
-    async def purge(self, days: float) -> int:
-        """Delete up to ``CHUNK`` calls that began more than *days* ago; return how many."""
-        old = (
-            sa.select(calls.c.call_id)
-            .where(calls.c.started_at < self._clock() - days * DAY_S)
-            .order_by(calls.c.started_at)
-            .limit(CHUNK)
-        )
-
-        def purge(connection: sa.Connection) -> int:
-            found = connection.execute(old).scalars().all()
-            for table in (events, facts, rung, calls):
-                connection.execute(sa.delete(table).where(table.c.call_id.in_(found)))
-            return len(found)
-
-        return await self._store.write(purge)
-
     # ---- in a transaction ----
 
     def _take(
@@ -266,19 +267,23 @@ class Calls(Archive):
             turned.append(Turned(events=tuple(new)))
             begun = min(event.at for event in new)
             row = _empty(call_id, now) | {"started_at": begun, "attempts": attempt}
-            connection.execute(self._new_call, row)
+            first = connection.execute(self._new_call, row).first() is not None
             # It locks the call's row, so that of two reports the later one sees all of the first.
-            self._count(connection, call_id, new, now)
+            tenant = self._count(connection, call_id, new, now)
             told = [event for event in new if isinstance(event, FactEvent)]
+            notices = _notices(call_id, tenant, new, now)
+            if first:
+                notices.append(Notice.of("call.began", now, tenant, call_id))
             if told:
                 self._note_facts(connection, call_id, told)
             if any(event.kind in KINDS for event in new):
                 values = self._qualification(connection, call_id, told)
-                turned += self._summarise(connection, {call_id: values})
-            elif told:
+                turned += self._summarise(connection, {call_id: values}, notices)
+            else:
                 values = self._qualification(connection, call_id, told)
                 if values:
                     self._update(connection, call_id, values)
+                note(connection, sorted(notices, key=_turn_of))
             # After the record is made: the same report may have told who the caller is.
             news = shared(connection, call_id, attempt, [event.seq for event in told])
             announce(connection, news + _ends(turned), now)
@@ -309,7 +314,8 @@ class Calls(Archive):
     @staticmethod
     def _count(
         connection: sa.Connection, call_id: str, new: Sequence[AnyCallEvent], now: float
-    ) -> None:
+    ) -> str:
+        """Count what is new in the call's record; return whose call it is."""
         attempt, begun = new[0].attempt, min(event.at for event in new)
         row = calls.c
         earlier = (row.opened_by == "agent") & (row.started_at > begun)
@@ -322,7 +328,8 @@ class Calls(Archive):
             if kind in _COUNTED:
                 column = calls.c[_COUNTED[kind]]
                 values[column.name] = column + number
-        connection.execute(sa.update(calls).where(calls.c.call_id == call_id).values(**values))
+        update = sa.update(calls).where(calls.c.call_id == call_id).values(**values)
+        return str(connection.execute(update.returning(calls.c.tenant)).scalar_one())
 
     @staticmethod
     def _qualification(
@@ -366,9 +373,16 @@ class Calls(Archive):
         return turned
 
     def _summarise(
-        self, connection: sa.Connection, more: Mapping[str, Mapping[str, Any]]
+        self,
+        connection: sa.Connection,
+        more: Mapping[str, Mapping[str, Any]],
+        along: Sequence[Notice] = (),
     ) -> list[Turned]:
-        """Make each record say what all events of its call say together, and what *more* has."""
+        """Make each record say what all events of its call say together, and what *more* has.
+
+        What changes by it is noted, with what is to be noted *along*.
+        """
+        notices = list(along)
         told: dict[str, list[tuple[int, AnyCallEvent]]] = {call_id: [] for call_id in more}
         found = connection.execute(
             sa.select(events.c.call_id, events.c.attempt, events.c.body).where(
@@ -384,6 +398,7 @@ class Calls(Archive):
             call_id = before.call_id
             columns = {**_told_together(told[call_id]), **more[call_id]}
             columns |= _ring(before, columns)
+            notices += _changes(before, columns, self._clock())
             if before.opened_by == "agent" and before.tenant == DEFAULT_TENANT:
                 numbers = columns.get("dialed_number"), columns.get("caller")
                 columns["tenant"] = self._tenant_of(*numbers)
@@ -399,6 +414,7 @@ class Calls(Archive):
             update = sa.update(calls).where(calls.c.call_id == sa.bindparam("of_call"))
             values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
             connection.execute(update.values(values), rows)
+        note(connection, sorted(notices, key=_turn_of))
         return turned
 
     @staticmethod
@@ -443,6 +459,42 @@ def _told_together(told: Sequence[tuple[int, AnyCallEvent]]) -> dict[str, Any]:
         event for attempt, event in told if attempt == ROUTER and isinstance(event, ClosedEvent)
     ]
     return summary(agents, ours[0] if ours else None)
+
+
+def _notices(call_id: str, tenant: str, new: Sequence[AnyCallEvent], now: float) -> list[Notice]:
+    return [
+        Notice(
+            at=now,
+            tenant=tenant,
+            kind="call.changed" if event.kind == "persona_applied" else event.kind,
+            call_id=call_id,
+            attempt=event.attempt,
+            seq=event.seq,
+        )
+        for event in new
+        if event.kind in _NOTED
+    ]
+
+
+def _turn_of(notice: Notice) -> int:
+    """Return the place of a notice among those of one report."""
+    return (notice.kind not in _FIRST) + (notice.kind == _LAST)
+
+
+def _changes(before: Any, columns: Mapping[str, Any], now: float) -> list[Notice]:
+    """Return what changed for a call, of its record as it was and what is to become of it."""
+    found = []
+    answered_at, ended_at = columns.get("answered_at"), columns.get("ended_at")
+    if before.answered_at is None and answered_at is not None:
+        how = {"answered_at": answered_at, "ring_ms": columns.get("ring_ms")}
+        found.append(Notice.of("call.answered", now, before.tenant, before.call_id, **how))
+    if before.ended_at is None and ended_at is not None:
+        names = ("ended_at", "disposition", "duration_s", "closed_by")
+        how = {name: columns[name] for name in names}
+        found.append(Notice.of(_LAST, now, before.tenant, before.call_id, **how))
+    elif before.ended_at is not None and ended_at is None:  # another agent took over
+        found.append(Notice.of("call.changed", now, before.tenant, before.call_id))
+    return found
 
 
 def _not_written(error: StoreUnavailable) -> None:

@@ -36,6 +36,7 @@ from personas.phone import DialedNumber, digits_of
 from router.db import DEADLINE_S, Store, metadata
 from router.errors import DeliveryRefused, StoreUnavailable
 from router.principals import DEFAULT_TENANT
+from router.records.outbox import WRITTEN, Notice
 from router.routing import KIND_AGENT, Event
 
 log = structlog.get_logger(__name__)
@@ -111,6 +112,13 @@ journal = sa.Table(
     sa.Column("tenant", sa.String(40), nullable=False, server_default=DEFAULT_TENANT),
 )
 _COLUMNS: Final = tuple(column.name for column in journal.c if column.name != "id")
+
+#: What a notice tells of an entry, and where it stands.
+_TOLD: Final = tuple(
+    (name, _COLUMNS.index(name))
+    for name in ("received_at", "status", "verdict", "because", "event", "call_id", "attempt")
+)
+_TENANT: Final = _COLUMNS.index("tenant")
 
 
 class Delivered(NamedTuple):
@@ -279,14 +287,16 @@ class Journal:
         if not self._store.is_sqlite:
             return False
         try:
-            return self._store.quick_many(_insert("?"), [_row(one) for one in batch])
+            rows = [_row(one) for one in batch]
+            notices = [(_insert_notice("?"), one) for one in _notices(rows, self._clock())]
+            return self._store.quick_many(_insert("?"), rows, *notices)
         except Exception:  # noqa: BLE001  # whoever tries next says what is wrong
             return False
 
     async def _written(self, batch: Sequence[Delivered]) -> bool:
         try:
             # No deadline: it has to be known whether it was done.
-            await self._store.write(lambda c: _insert_all(c, batch), patient=True)
+            await self._store.write(lambda c: _insert_all(c, batch, self._clock()), patient=True)
         except StoreUnavailable as exc:
             self._tell(exc.reason)
             if exc.passing:
@@ -316,12 +326,31 @@ def _insert(place: str) -> str:
     return f"INSERT INTO journal ({', '.join(_COLUMNS)}) VALUES ({places})"  # noqa: S608  # ours
 
 
+@cache
+def _insert_notice(place: str) -> str:
+    places = ", ".join([place] * len(WRITTEN))
+    return f"INSERT INTO outbox ({', '.join(WRITTEN)}) VALUES ({places})"  # noqa: S608  # ours
+
+
+def _notices(rows: Sequence[tuple[Any, ...]], now: float) -> list[tuple[Any, ...]]:
+    """Return one notice for each tenant of *rows* of the journal that are written together."""
+    entries: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        entries.setdefault(row[_TENANT], []).append({name: row[place] for name, place in _TOLD})
+    return [
+        tuple(Notice.of("deliveries", now, tenant, entries=some).row().values())
+        for tenant, some in entries.items()
+    ]
+
+
 # ---- in the store's threads ---------------------------------------------------------------
 
 
-def _insert_all(connection: sa.Connection, batch: Sequence[Delivered]) -> None:
-    insert = _insert("?" if connection.dialect.name == "sqlite" else "%s")
-    connection.exec_driver_sql(insert, [_row(one) for one in batch])
+def _insert_all(connection: sa.Connection, batch: Sequence[Delivered], now: float) -> None:
+    place = "?" if connection.dialect.name == "sqlite" else "%s"
+    rows = [_row(one) for one in batch]
+    connection.exec_driver_sql(_insert(place), rows)
+    connection.exec_driver_sql(_insert_notice(place), _notices(rows, now))
 
 
 def _prune(connection: sa.Connection, max_rows: int, before: float) -> int:
