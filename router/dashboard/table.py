@@ -3,8 +3,19 @@
 from typing import Final
 
 from router.api.calls import WhichNumbers
+from router.api.deliveries import WhichDeliveries
 from router.api.do_not_call import WhichEntries
-from router.dashboard import calls, campaigns, do_not_call, leads, numbers, operations, sessions
+from router.api.personas import HowShown, Versions
+from router.dashboard import (
+    calls,
+    campaigns,
+    do_not_call,
+    leads,
+    numbers,
+    operations,
+    sessions,
+    webhooks,
+)
 from router.dashboard.overview import overview
 from router.dashboard.pages import Page
 
@@ -30,7 +41,14 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="nothing",
         title="Language",
     ),
-    Page(method="GET", path="/", handler=overview, needs="viewer", title="Overview"),
+    Page(
+        method="GET",
+        path="/",
+        handler=overview,
+        needs="viewer",
+        title="Overview",
+        topics="calls,facts,problems",
+    ),
     Page(
         method="GET",
         path="/calls",
@@ -38,6 +56,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Calls",
         query=calls.WhichRows,
+        topics="calls,facts,problems",
     ),
     Page(
         method="GET",
@@ -46,6 +65,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Call",
         query=WhichNumbers,
+        topics="calls,facts,problems,tools,turns",
     ),
     Page(
         method="GET",
@@ -179,6 +199,29 @@ PAGES: Final[tuple[Page, ...]] = (
     ),
     Page(
         method="GET",
+        path="/numbers",
+        handler=numbers.list_numbers,
+        needs="viewer",
+        title="Numbers & personas",
+        query=HowShown,
+    ),
+    Page(
+        method="GET",
+        path="/numbers/diff",
+        handler=numbers.show_difference,
+        needs="operator",
+        title="What changed",
+        query=Versions,
+    ),
+    Page(
+        method="POST",
+        path="/numbers/purge",
+        handler=numbers.purge,
+        needs="operator",
+        title="Numbers & personas",
+    ),
+    Page(
+        method="GET",
         path="/who",
         handler=numbers.who,
         needs="operator",
@@ -188,9 +231,25 @@ PAGES: Final[tuple[Page, ...]] = (
     Page(
         method="GET",
         path="/webhooks",
-        handler=operations.webhooks,
+        handler=webhooks.list_deliveries,
         needs="operator",
         title="Webhooks",
+        topics="deliveries",
+        query=WhichDeliveries,
+    ),
+    Page(
+        method="GET",
+        path="/webhooks/{id}",
+        handler=webhooks.show_delivery,
+        needs="operator",
+        title="Delivery",
+    ),
+    Page(
+        method="POST",
+        path="/webhooks/{id}",
+        handler=webhooks.replay_delivery,
+        needs="operator",
+        title="Delivery",
     ),
     Page(
         method="GET",
