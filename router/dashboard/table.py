@@ -4,7 +4,16 @@ from typing import Final
 
 from router.api.calls import WhichNumbers
 from router.api.do_not_call import WhichEntries
-from router.dashboard import calls, campaigns, do_not_call, leads, numbers, operations, sessions
+from router.dashboard import (
+    calls,
+    campaigns,
+    dialer,
+    do_not_call,
+    leads,
+    numbers,
+    operations,
+    sessions,
+)
 from router.dashboard.overview import overview
 from router.dashboard.pages import Page
 
@@ -87,6 +96,13 @@ PAGES: Final[tuple[Page, ...]] = (
         form_bytes=campaigns.MAX_FORM_BYTES,
     ),
     Page(
+        method="POST",
+        path="/campaigns/{key}/run",
+        handler=campaigns.run,
+        needs="operator",
+        title="Campaign",
+    ),
+    Page(
         method="GET",
         path="/campaigns/{key}/launch",
         handler=campaigns.launch,
@@ -107,6 +123,51 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=campaigns.archive,
         needs="operator",
         title="Campaign",
+    ),
+    Page(
+        method="GET",
+        path="/dialer",
+        handler=dialer.dialer,
+        needs="viewer",
+        title="Dialer",
+        query=dialer.Which,
+    ),
+    Page(
+        method="POST",
+        path="/dialer/call",
+        handler=dialer.call,
+        needs="operator",
+        title="Call now?",
+    ),
+    Page(
+        method="POST",
+        path="/dialer/end",
+        handler=dialer.end,
+        needs="operator",
+        title="Dialer",
+    ),
+    Page(
+        method="POST",
+        path="/dialer/stop",
+        handler=dialer.stop,
+        needs="operator",
+        title="Dialer",
+    ),
+    Page(
+        method="GET",
+        path="/attempts/{id}",
+        handler=dialer.show_attempt,
+        needs="viewer",
+        title="Attempt",
+        query=WhichNumbers,
+    ),
+    Page(
+        method="POST",
+        path="/attempts/{id}",
+        handler=dialer.annotate,
+        needs="operator",
+        title="Attempt",
+        form_bytes=dialer.FORM_BYTES,
     ),
     Page(
         method="GET",
