@@ -20,7 +20,7 @@ from limits.errors import StorageError
 from personas.tokens import sign
 from router.errors import AccessRefused, TokenRefused
 from router.passwords import Passwords
-from router.principals import DEFAULT_TENANT, Needs, Principal, role_of
+from router.principals import DEFAULT_TENANT, Needs, Principal, role_of, tenant_of
 from router.records.accounts import SESSION_S, TOKEN_PREFIX, Accounts
 from router.tokens import read
 
@@ -116,12 +116,15 @@ class Access:
             )
         except (jwt.PyJWTError, ValueError):
             return None
-        role, expires, tenant = role_of(claims.get("role")), claims["exp"], claims.get("tenant")
-        if role is None or not isinstance(expires, int) or expires + LEEWAY_S < self._clock():
+        role, expires = role_of(claims.get("role")), claims["exp"]
+        tenant = tenant_of(claims.get("tenant") or DEFAULT_TENANT)
+        if role is None or tenant is None:
+            return None
+        if not isinstance(expires, int) or expires + LEEWAY_S < self._clock():
             return None
         return Principal(
             who=f"jwt:{claims['sub']}"[:100],
-            tenant=tenant if isinstance(tenant, str) and tenant else DEFAULT_TENANT,
+            tenant=tenant,
             role=role,
             name=str(claims["sub"])[:100],
         )

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 import structlog
 from starlette.applications import Starlette
@@ -14,8 +14,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from router.answers import SHED
+from router.api.feed import Feed
 from router.api.openapi import document
 from router.api.reports import report
+from router.api.stream import EVENTS
 from router.api.table import ENDPOINTS
 from router.api.tools import run_tool
 from router.bodies import BODY_S
@@ -39,7 +41,7 @@ API_PREFIXES = ("/api", "/api/agentic")  # existing clients call the second
 
 async def openapi(_request: Request) -> Response:
     """Describe the API."""
-    return JSONResponse(document(ENDPOINTS, API_PREFIXES[0]))
+    return JSONResponse(document(ENDPOINTS, API_PREFIXES[0], (EVENTS,)))
 
 
 ROUTES = [
@@ -50,6 +52,7 @@ ROUTES = [
     Route("/metrics", metrics_page),
     Route("/version", version),
     Route("/openapi.json", openapi),
+    EVENTS.route(),
     *(endpoint.route(prefix) for prefix in API_PREFIXES for endpoint in ENDPOINTS),
     Route("/api/calls/{id}/tools/{name}", run_tool, methods=["POST"]),
     Route("/api/reports", report, methods=["POST"]),
@@ -93,7 +96,7 @@ def build_app(
     """Return the application; its lifespan opens and closes all that it needs."""
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[State]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         opened = open_services(settings, clock, metrics=metrics, body_s=body_s)
         async with opened as services, services.checkups:
             log.info(
@@ -102,19 +105,25 @@ def build_app(
                 persona_api=bool(settings.api_base()),
                 default_region=settings.default_region,
             )
+            gate = services.gate
+            feed = Feed(services.outbox, busy=lambda: gate.loaded)
             tasks = {
+                asyncio.create_task(feed.run()),
                 asyncio.create_task(services.journal.run()),
                 asyncio.create_task(services.inbound.owed.run()),
                 asyncio.create_task(services.watch.run()),
                 asyncio.create_task(services.bookkeeping.run()),
+                asyncio.create_task(services.notifier.run()),
+                asyncio.create_task(services.numbers.run()),
                 asyncio.create_task(services.engine.run()),
                 asyncio.create_task(
                     read_lead_files(services.leads, settings.leads_csv_path, settings.leads_csv_dir)
                 ),
             }
             try:
-                yield {"services": services}
+                yield {"services": services, "feed": feed}
             finally:
+                feed.ending.set()
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)

@@ -148,11 +148,12 @@ class Store:
             self._soon_timer = loop.call_later(SOON_S, self._commit_soon)
 
     def quick(
-        self, statement: Insert | Update, columns: Sequence[str]
+        self, statement: Insert | Update, columns: Sequence[str], *, along: Insert | None = None
     ) -> Callable[[Mapping[str, Any]], int | None]:
         """Return a function that does *statement* with a row of *columns* at once.
 
-        It gives the number of rows that were touched. ``None``: nothing was done, because another
+        It gives the number of rows that were touched. *along* is done with it, or neither is; its
+        own parameters stand in the same row. ``None``: nothing was done, because another
         connection is writing, the database is in trouble, or it is PostgreSQL. ``write`` then
         waits, or says what is wrong.
 
@@ -164,6 +165,7 @@ class Store:
             return lambda _row: None
         dialect = sqlite.dialect(paramstyle="named")
         text = str(statement.compile(dialect=dialect, column_keys=columns))
+        second = "" if along is None else str(along.compile(dialect=dialect))
 
         def tried(row: Mapping[str, Any]) -> int | None:
             if self._quick is None:
@@ -173,12 +175,30 @@ class Store:
             except sqlite3.Error:
                 return None
 
-        return tried
+        def tried_both(row: Mapping[str, Any]) -> int | None:
+            if self._quick is None:
+                return None
+            try:
+                self._quick.execute("BEGIN IMMEDIATE").close()
+                try:
+                    count = self._quick.execute(text, row).rowcount
+                    self._quick.execute(second, row).close()
+                    self._quick.execute("COMMIT").close()
+                except BaseException:
+                    self._quick.rollback()
+                    raise
+            except sqlite3.Error:
+                return None
+            return count
 
-    def quick_many(self, text: str, rows: Sequence[Sequence[Any]]) -> bool:
+        return tried if along is None else tried_both
+
+    def quick_many(
+        self, text: str, rows: Sequence[Sequence[Any]], *more: tuple[str, Sequence[Any]]
+    ) -> bool:
         """Do the statement *text* with each of a few *rows*, all or none; as ``quick`` does.
 
-        False: nothing was done.
+        *more* are statements that are done with them, each with one row. False: nothing was done.
         """
         if self._quick is None:
             return False
@@ -186,6 +206,8 @@ class Store:
             self._quick.execute("BEGIN IMMEDIATE").close()
             try:
                 self._quick.executemany(text, rows).close()
+                for other, row in more:
+                    self._quick.execute(other, row).close()
                 self._quick.execute("COMMIT").close()
             except BaseException:
                 self._quick.rollback()

@@ -68,6 +68,17 @@ class RunStatus:
     tripped: str = ""  # which breaker keeps it from calling, if one does
 
 
+async def standing(runs: Runs, attempts: Attempts, tenant: str, campaign_key: str) -> RunStatus:
+    """Say how a campaign's run stands, as the database has it. Raises StoreUnavailable."""
+    run = await runs.find(tenant, campaign_key)
+    current = tuple(await attempts.open(tenant=tenant, campaign=campaign_key))
+    if run is None:
+        return RunStatus("idle", campaign_key, current=current)
+    waiting, until = await runs.waiting(run.run_id)
+    counts = await attempts.counts(tenant, run.run_id)
+    return RunStatus(run.state, campaign_key, run, current, counts, waiting, until)
+
+
 @dataclass(kw_only=True, slots=True)
 class Engine:
     """Runs the campaigns of all tenants. *clock* gives Unix seconds, *brake* the pace left."""
@@ -106,7 +117,7 @@ class Engine:
         """Begin to call: the active list or *list_name*, from the lead at *position* (from 1) on.
 
         Raises:
-            RunRefused: ``no_campaign``, ``archived``, ``no_list``, ``no_lead`` or ``not_idle``.
+            RunRefused: ``no_such_campaign``, ``archived``, ``no_list``, ``no_lead``, ``not_idle``.
             StoreUnavailable: the database did not answer.
         """
         known = await self._campaign(tenant, campaign_key)
@@ -157,24 +168,15 @@ class Engine:
 
     async def status(self, campaign_key: str, *, tenant: str = DEFAULT_TENANT) -> RunStatus:
         """Say how a campaign's run stands. Raises StoreUnavailable."""
-        run = await self.runs.find(tenant, campaign_key)
         known = await self.campaigns.find(tenant, campaign_key)
+        found = await standing(self.runs, self.attempts, tenant, campaign_key)
         pace = known.campaign.calls_per_second if known else 0.0
-        current = tuple(await self.attempts.open(tenant=tenant, campaign=campaign_key))
-        if run is None:
-            return RunStatus("idle", campaign_key, current=current, pace=pace)
-        waiting, until = await self.runs.waiting(run.run_id)
-        return RunStatus(
-            run.state,
-            campaign_key,
-            run,
-            current,
-            await self.attempts.counts(tenant, run.run_id),
-            waiting,
-            until,
-            pace,
-            self._tripped(known),
-        )
+        return replace(found, pace=pace, tripped=self._tripped(known))
+
+    async def latest(self, tenant: str) -> Run | None:
+        """Give the run that goes on, or the latest one; None: none ever was."""
+        runs = await self.runs.list(tenant=tenant)
+        return max(runs, key=lambda run: (run.state != "idle", run.started_at), default=None)
 
     async def call(self, order: Order) -> Attempt | Refused:
         """Call one person, outside of any run. Raises StoreUnavailable."""
@@ -462,5 +464,5 @@ class Engine:
     async def _campaign(self, tenant: str, key: str) -> KnownCampaign:
         known = await self.campaigns.find(tenant, key)
         if known is None:
-            raise RunRefused("no_campaign", fix="there is no campaign of that key")
+            raise RunRefused("no_such_campaign", fix="there is no campaign of that key")
         return known

@@ -23,7 +23,9 @@ from router.answers import Answer
 
 #: Answers a POST, given the lifespan's state, the headers and the body. It never raises.
 Take: TypeAlias = Callable[[Mapping[str, Any], list[tuple[bytes, bytes]], bytes], Awaitable[Answer]]
-Reason = Literal["head_slow", "head_large", "request_slow", "newcomers", "connections"]
+Reason = Literal[
+    "head_slow", "head_large", "request_slow", "newcomers", "connections", "reader_slow"
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +137,9 @@ class GuardedProtocol(HttpToolsProtocol):
         crowd: Crowd,
         direct: Mapping[bytes, Take],
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        # for answers that last: they end when the server stops, and can cut who does not read
+        super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+        self.ending = asyncio.Event()
         self._crowd = crowd
         self._direct = direct
         self._begun: _Whole | None = None  # the request that may yet turn out to come whole
@@ -163,6 +167,15 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         self._crowd.forget(self)
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Finish what is under way: the server is about to stop."""
+        self.ending.set()
+        super().shutdown()
+
+    def abort(self) -> None:
+        """End at once: what is to be sent is not taken."""
+        self._crowd.cut(self, "reader_slow")
 
     def data_received(self, data: bytes) -> None:
         """Take in a piece."""

@@ -250,6 +250,7 @@ class InboundCalls:
                 found.persona,
                 call_id=claim.call_id,
                 caller=call.caller,
+                dialed=call.dialed.number.e164 if call.dialed.number else None,
                 resume=attempt.again.resume,
             )
         started = self.timer()

@@ -56,6 +56,13 @@ class Changed:
     same: int = 0
     not_reached: int = 0
 
+    def __add__(self, other: "Changed") -> "Changed":
+        return Changed(
+            self.changed + other.changed,
+            self.same + other.same,
+            self.not_reached + other.not_reached,
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveCalls:

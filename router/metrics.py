@@ -111,7 +111,7 @@ class Metrics:
         )
         self.connections_cut = self._counters(
             "connections_cut",
-            "Connections that were closed before a whole request came, or for room, by reason.",
+            "Connections that were cut: no whole request came, for room, or unread, by reason.",
             "reason",
         )
 
@@ -264,6 +264,12 @@ class Metrics:
             "Tools that agents had the router run, by outcome.",
             "outcome",
             ("done", "not_done", "refused", "failed"),
+        )
+        self.notices = self._counters(
+            "notices",
+            "Tries to tell hooks of events; failed is tried again.",
+            "outcome",
+            ("delivered", "failed", "given_up", "hook_disabled"),
         )
         self.opt_outs = self._counters(
             "opt_outs",

@@ -6,7 +6,7 @@ other caller waits at all.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import structlog
 from personas.model import Persona
 from personas.options import read_options
 from router.errors import StoreUnavailable
+from router.principals import DEFAULT_TENANT
 from router.records.archive import Archive, FactRecord
 
 log = structlog.get_logger(__name__)
@@ -29,9 +30,16 @@ class Recall:
     """Reads facts for `_call.memory`."""
 
     records: Archive
+    tenant_of: Callable[[str | None], str] = lambda _number: DEFAULT_TENANT
 
     async def memory(
-        self, persona: Persona, *, call_id: str, caller: str | None, resume: bool
+        self,
+        persona: Persona,
+        *,
+        call_id: str,
+        caller: str | None,
+        dialed: str | None = None,
+        resume: bool,
     ) -> list[dict[str, Any]]:
         """Return facts, the oldest first; none when the database does not answer in time."""
         if not resume and (caller is None or not _remembers(persona)):
@@ -42,7 +50,10 @@ class Recall:
                     found = (await self.records.facts_so_far(call_id))[-MAX_SO_FAR:]
                 else:
                     found = await self.records.facts_of_caller(
-                        caller, besides=call_id, limit=MAX_EARLIER
+                        caller,
+                        besides=call_id,
+                        limit=MAX_EARLIER,
+                        tenant=self.tenant_of(dialed),
                     )
         except (StoreUnavailable, TimeoutError) as exc:
             log.warning("memory.not_read", call_id=call_id, error=type(exc).__name__)

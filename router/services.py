@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+import httpx
+
 import personas
 from personas.contract import Report
 from personas.lookup import PersonaLookup, build_lookup
@@ -17,6 +19,7 @@ from personas.sources.files import FilePersonaSource
 from personas.sources.shared import LOCK_S, SharedPersonas
 from personas.tokens import call_token
 from router.access import Access, is_loopback
+from router.addresses import Neighbours
 from router.bodies import BODY_S, Bodies
 from router.bookkeeping import Bookkeeping
 from router.campaign_files import read_files
@@ -34,6 +37,7 @@ from router.lastresort.desk import LastResort, available
 from router.launch import judge_for
 from router.live import LiveCalls
 from router.metrics import Metrics
+from router.notifier import Notifier
 from router.overload import Gate
 from router.recall import Recall
 from router.records.accounts import Accounts
@@ -43,9 +47,12 @@ from router.records.calls import Calls, Dispatched
 from router.records.campaigns import Campaigns
 from router.records.claims import Claims, SpareClaims
 from router.records.do_not_call import DoNotCall
+from router.records.hooks import Hooks
 from router.records.journal import Journal
 from router.records.leads import Leads
 from router.records.leases import Lease
+from router.records.numbers import Numbers
+from router.records.outbox import Outbox
 from router.records.owed import Owed
 from router.records.recollection import Recollection
 from router.records.runs import Capacity, Runs
@@ -90,6 +97,10 @@ class Services:
     leads: Leads
     campaigns: Campaigns
     do_not_call: DoNotCall
+    outbox: Outbox
+    hooks: Hooks
+    notifier: Notifier
+    numbers: Numbers
     engine: Engine
     clock: Callable[[], float]  # Unix seconds
 
@@ -123,6 +134,7 @@ async def open_services(
             async with (
                 livekit_from(settings) as livekit,
                 open_toolbox(settings, store, appointments, clock=clock) as toolbox_for,
+                httpx.AsyncClient(follow_redirects=False, trust_env=False) as hook_client,
             ):
                 owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
                 claims = Claims(
@@ -135,7 +147,10 @@ async def open_services(
                     new_id=_new_id,
                 )
                 tally = Tally(metrics, clock=clock)
-                calls = Calls(store, clock=clock, notice=tally.turned)
+                hooks = Hooks(store, clock=clock)
+                numbers = Numbers(store, clock=clock)
+                await numbers.load()
+                calls = Calls(store, clock=clock, notice=tally.turned, tenant_of=numbers.tenant_of)
                 owed = Owed(store, owner=owner, clock=clock)
 
                 def note_call(call: Dispatched) -> None:
@@ -152,7 +167,7 @@ async def open_services(
                     metrics=metrics,
                     clock=clock,
                     note_call=note_call,
-                    recall=Recall(calls),
+                    recall=Recall(calls, numbers.tenant_of),
                     report_for=report_for(settings, clock),
                 )
                 journal = Journal(
@@ -161,6 +176,7 @@ async def open_services(
                     days=settings.journal_days,
                     clock=clock,
                     count=lambda outcome, rows: metrics.journal[outcome].inc(rows),
+                    tenant_of=numbers.tenant_of,
                 )
                 watch = Watch(
                     livekit=livekit,
@@ -172,6 +188,7 @@ async def open_services(
                     fallback_agent=settings.fallback_agent or None,
                     last_resort=_last_resort(settings, livekit, claims, metrics),
                     note=journal.note,
+                    announce=hooks.alert,
                     clock=clock,
                 )
                 leads = Leads(store, clock=clock, region=settings.default_region)
@@ -237,6 +254,16 @@ async def open_services(
                     toolbox=toolbox_for(claims),
                     appointments=appointments,
                     do_not_call=DoNotCall(store, clock=clock, count=metrics.count_opt_outs),
+                    outbox=Outbox(store, clock=clock),
+                    hooks=hooks,
+                    notifier=Notifier(
+                        hooks=hooks,
+                        client=hook_client,
+                        neighbours=Neighbours.of(settings.hook_private_hosts),
+                        metrics=metrics,
+                        clock=clock,
+                    ),
+                    numbers=numbers,
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,

@@ -185,6 +185,10 @@ class RouterSettings(Environment):
     tool_secrets_dir: Path | None = Field(
         default=None, description="folder with a file for each bearer token that HTTP tools name"
     )
+    hook_private_hosts: str = Field(
+        default="",
+        description="hosts without public address that hooks may reach, as `crm.lan,10.0.0.5:8443`",
+    )
     calcom_api_key: SecretStr = Field(
         default=SecretStr(""), description="key of Cal.com, for calendars of that provider"
     )
@@ -227,6 +231,12 @@ class RouterSettings(Environment):
         default="SESSION_INSTRUCTION",
         pattern=r"^[A-Za-z_]\w*$",
         description="constant of that module with the script",
+    )
+    run_single_call: bool = Field(
+        default=False, description="`campaign run` calls one lead alone, as older dialers did"
+    )
+    lead_index: int = Field(
+        default=1, ge=1, description="which one, by its place in the list, from 1"
     )
     public_url: str = Field(
         default="",

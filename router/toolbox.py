@@ -87,6 +87,7 @@ class CallToolbox:
             use.about.other_side if use.options.remember else None,
             category=category if isinstance(category, str) and category else None,
             limit=max(1, min(limit, MAX_FACTS)) if isinstance(limit, int) else 10,
+            tenant=use.about.tenant,
         )
         return "\n".join(_line(fact) for fact in told)
 
@@ -98,17 +99,28 @@ class CallToolbox:
                 " down with share_information."
             )
         reason = str(use.arguments.get("reason") or "")
-        await self.do_not_call.add(number, source="call", call_id=use.call_id, reason=reason)
+        await self.do_not_call.add(
+            number,
+            source="call",
+            call_id=use.call_id,
+            reason=reason,
+            tenant=use.about.tenant,
+        )
         log.info("do_not_call.added", call_id=use.call_id, source="call")
         return "It is on the list: this number will not be called again. Say so, and apologise."
 
     async def _check(self, use: _Use) -> str:
         calendar, zone = _calendar_of(use.options)
-        return await self.calendars.check(calendar, zone, use.arguments)
+        return await self.calendars.check(calendar, zone, use.arguments, use.about.tenant)
 
     async def _book(self, use: _Use) -> str:
         calendar, zone = _calendar_of(use.options)
-        booking = booking_of(use.arguments, call_id=use.call_id, phone=use.about.other_side)
+        booking = booking_of(
+            use.arguments,
+            call_id=use.call_id,
+            phone=use.about.other_side,
+            tenant=use.about.tenant,
+        )
         return await self.calendars.book(calendar, zone, use.arguments, booking)
 
 

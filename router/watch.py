@@ -109,6 +109,7 @@ class Watch:
     fallback_agent: str | None = None
     last_resort: LastResort | None = None
     note: Callable[[Delivered], None] = lambda _done: None
+    announce: Callable[[str, str, str | None], None] = lambda _action, _because, _call_id: None
     tracer: Tracer = field(default_factory=lambda: get_tracer("persona-router"))
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -312,6 +313,7 @@ class Watch:
 
     def _alert(self, action: str, because: str, call: Watched | None) -> None:
         self.metrics.recoveries[action].inc()
+        self.announce(action, because, call.call_id if call else None)
         log.error(
             "alert.raised",
             action=action,

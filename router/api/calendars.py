@@ -12,5 +12,5 @@ async def calendar(ask: Ask) -> Response:
     """Give the appointments of a built-in calendar, the last 30 days' and all to come."""
     services, name = ask.services, ask.path("name")
     since = services.clock() - KEPT_DAYS * 24 * 3600
-    found = await services.appointments.upcoming(name, since=since)
+    found = await services.appointments.upcoming(name, since=since, tenant=ask.tenant)
     return Response(calendar_file(name, found), media_type="text/calendar")

@@ -183,8 +183,8 @@ async def list_facts(ask: Ask) -> Response:
 async def show_call(ask: Ask) -> Response:
     """Give one call: its record, what was said and told, and everything that was reported."""
     records, call_id = ask.services.calls, ask.path("id")
-    record = await records.get(call_id)
-    if record is None or record.tenant != ask.tenant:
+    record = await records.get(call_id, ask.tenant)
+    if record is None:
         fix = "GET /api/calls lists them; RECORDS_DAYS says how long they are kept"
         raise RequestRefused("no_such_call", status=404, fix=fix)
     timeline = [event.model_dump() for event in await records.timeline(call_id)]

@@ -118,6 +118,7 @@ class Endpoint:
     status: int = 200
     csv: bool = False  # `?format=csv` answers the same rows
     per_minute: int | None = None  # of one sender
+    streams: bool = False  # the answer goes on, as server-sent events
     takes: str | None = None  # the media type of a body that the handler reads itself
 
     def route(self, prefix: str = "") -> Route:
@@ -163,6 +164,8 @@ class Endpoint:
         if self.form and kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
             async with request.form(max_files=0, max_fields=100) as form:
                 return {key: value for key, value in form.items() if isinstance(value, str)}
+        if not kind and self.form and not await body_of(request, 0):
+            return {}  # older clients post without a body where nothing has to be said
         if kind != "application/json":
             raise RequestRefused("not_json", status=415, fix="send Content-Type: application/json")
         raw = await body_of(request, MAX_BODY_BYTES)

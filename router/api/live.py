@@ -34,8 +34,7 @@ class Applied(BaseModel):
 async def change_persona(ask: Ask) -> Response:
     """Have another persona speak from the next turn on."""
     services, call_id = ask.services, ask.path("id")
-    record = await services.calls.get(call_id)
-    if record is not None and record.tenant != ask.tenant:
+    if await services.calls.get(call_id, ask.tenant) is None:
         raise _refused("no_such_call")
     try:
         persona = Persona.from_document(ask.body.persona)

@@ -43,9 +43,12 @@ _WHY: Final = {
 }
 
 
-def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
-    """Describe *endpoints*, which are served under *prefix*."""
-    rows = tuple(endpoints)
+def document(
+    endpoints: Iterable[Endpoint], prefix: str, besides: Iterable[Endpoint] = ()
+) -> dict[str, Any]:
+    """Describe *endpoints*, which are served under *prefix*, and those *besides*, which are not."""
+    under, others = tuple(endpoints), tuple(besides)
+    rows = (*under, *others)
     models = {
         model
         for row in rows
@@ -56,7 +59,8 @@ def document(endpoints: Iterable[Endpoint], prefix: str) -> dict[str, Any]:
     _, schemas = models_json_schema([(model, "validation") for model in ordered], ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for row in rows:
-        paths.setdefault(prefix + row.path, {})[row.method.lower()] = _operation(row)
+        path = row.path if row in others else prefix + row.path
+        paths.setdefault(path, {})[row.method.lower()] = _operation(row)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -135,6 +139,8 @@ def _responses(row: Endpoint) -> Mapping[str, Any]:
         content["application/json"] = {"schema": _reference(row.answer)}
     if row.csv:
         content["text/csv"] = {"schema": {"type": "string"}}
+    if row.streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
     if content:
         good["content"] = content
     problem = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}

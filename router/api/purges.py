@@ -6,9 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import JSONResponse, Response
 
-from personas.phone import parse
+from personas.phone import PhoneNumber, parse
 from router.api.endpoints import Ask
+from router.api.numbers import read_number
 from router.errors import RequestRefused
+from router.live import Changed
+from router.principals import DEFAULT_TENANT
 
 
 class Purge(BaseModel):
@@ -48,13 +51,25 @@ class Purged(BaseModel):
 async def purge(ask: Ask) -> Response:
     """Forget personas: the next call asks the persona API again."""
     services, wanted = ask.services, ask.body.number
-    number = None if wanted is None else parse(wanted, services.settings.default_region)
-    if wanted is not None and number is None:
-        fix = "send the number as E.164, or set DEFAULT_REGION"
-        raise RequestRefused("number_unknown", status=422, fix=fix)
-    told = await services.lookup.purge(number)
-    others = {None: "none", True: "told", False: "later"}[told]
-    answer: dict[str, Any] = {"purged": "all" if number is None else "number", "others": others}
+    which = await _numbers(ask, wanted)
+    told = [await services.lookup.purge(number) for number in which]
+    others = "none" if None in told or not told else "later" if False in told else "told"
+    answer: dict[str, Any] = {"purged": "all" if wanted is None else "number", "others": others}
     if ask.body.live:
-        answer["live"] = asdict(await services.live.refresh(number))
+        done = [await services.live.refresh(number) for number in which]
+        answer["live"] = asdict(sum(done, start=Changed()))
     return JSONResponse(answer)
+
+
+async def _numbers(ask: Ask, wanted: str | None) -> list[PhoneNumber | None]:
+    """Return the numbers that were meant, which are the asker's; None: all that there are."""
+    numbers = ask.services.numbers
+    if wanted is not None:
+        number = read_number(wanted, ask.services.settings.default_region)
+        if numbers.tenant_of(number.e164) != ask.tenant:
+            fix = "the number is another tenant's; GET /api/numbers lists yours"
+            raise RequestRefused("no_such_number", status=404, fix=fix)
+        return [number]
+    if ask.tenant == DEFAULT_TENANT:
+        return [None]
+    return [parse(one.number) for one in await numbers.list(ask.tenant)]

@@ -16,7 +16,9 @@ from router.cli import (
     dnc,
     doctor,
     explain,
+    hooks,
     leads,
+    numbers,
     personas,
     replay,
     serve,
@@ -25,7 +27,14 @@ from router.cli import (
     users,
 )
 from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, RemoteAway
-from router.errors import CampaignRefused, LeadsRefused, LiveKitUnavailable, StoreUnavailable
+from router.errors import (
+    CampaignRefused,
+    HookRefused,
+    LeadsRefused,
+    LiveKitUnavailable,
+    RunRefused,
+    StoreUnavailable,
+)
 
 app = typer.Typer(
     name="persona-router",
@@ -46,6 +55,8 @@ app.add_typer(config.app, name="config")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(leads.app, name="leads")
 app.add_typer(dnc.app, name="dnc")
+app.add_typer(hooks.app, name="hooks")
+app.add_typer(numbers.app, name="numbers")
 app.add_typer(users.users_app, name="users")
 app.add_typer(users.tokens_app, name="tokens")
 
@@ -56,6 +67,8 @@ ENDINGS: tuple[tuple[type[PersonaRouterError], Exit], ...] = (
     (CheckFailed, Exit.CHECK_FAILED),
     (LeadsRefused, Exit.CHECK_FAILED),
     (CampaignRefused, Exit.CHECK_FAILED),
+    (RunRefused, Exit.CHECK_FAILED),
+    (HookRefused, Exit.CHECK_FAILED),
     (PersonaNotFound, Exit.NOT_FOUND),
     (NotThere, Exit.NOT_FOUND),
     (LiveKitUnavailable, Exit.REMOTE_AWAY),

@@ -19,7 +19,9 @@ from router.principals import DEFAULT_TENANT
 if TYPE_CHECKING:
     from router.campaigns.gate import GateVerdict
     from router.campaigns.leads import Lead
+    from router.campaigns.progress import Wish
     from router.db import Store
+    from router.engine import RunStatus
     from router.records.campaigns import Campaigns, KnownCampaign
     from router.settings import RouterSettings
 
@@ -154,22 +156,104 @@ def run_campaign(
     lead_list: Annotated[str, typer.Option("--list", help="Default: the active one.")] = "",
     row: Annotated[int, typer.Option("--row", min=1, help="The lead whose script is shown.")] = 1,
     at: Annotated[str, typer.Option("--at", help="ISO 8601; default: now.")] = "",
+    first: Annotated[int, typer.Option("--from", min=1, help="Begin with this lead.")] = 1,
+    lead: Annotated[
+        int, typer.Option("--lead", min=0, help="Call this one alone; also RUN_SINGLE_CALL.")
+    ] = 0,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     tenant: Tenant = DEFAULT_TENANT,
     dev: Dev = False,
 ) -> None:
-    """Say what a campaign would do with a list of leads: how many it may call now, and why not."""
+    """Have the routers call a list of leads, and show how far they are; --dry-run never dials."""
+    from router.cli import dialing
+
+    settings = _settings(dev)
+    if dry_run:
+        _preview(settings, tenant, key, lead_list or None, row, _time(at))
+        return
+    if at:
+        raise typer.BadParameter("a time can be given with --dry-run alone")
+    alone = lead or (settings.lead_index if settings.run_single_call else 0)
+
+    async def run(desk: dialing.Desk) -> "RunStatus":
+        known = await _find(desk.store, settings, tenant, key)
+        if known.archived:
+            raise CheckFailed("the campaign is put away")
+        await dialing.start(
+            desk,
+            tenant,
+            key,
+            list_name=lead_list or None,
+            position=alone or first,
+            mode="one" if alone else "all",
+        )
+        if detach:
+            return await desk.status(tenant, key)
+        return await dialing.follow(desk, tenant, key)
+
+    found = dialing.with_desk(settings, run)
+    print(dialing.as_json(found) if as_json else dialing.as_text(found))
+
+
+@app.command()
+def pause(key: Key, tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> None:
+    """Call nobody from now on; calls that go on do."""
+    _wish(dev, tenant, key, "pause")
+
+
+@app.command()
+def resume(key: Key, tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> None:
+    """Go on calling."""
+    _wish(dev, tenant, key, "resume")
+
+
+@app.command()
+def stop(
+    key: Key,
+    now: Annotated[bool, typer.Option("--now", help="Hang up the calls that go on.")] = False,
+    tenant: Tenant = DEFAULT_TENANT,
+    dev: Dev = False,
+) -> None:
+    """End a run after the calls that go on, or with them."""
+    _wish(dev, tenant, key, "stop", now=now)
+
+
+@app.command()
+def status(
+    key: Key,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    tenant: Tenant = DEFAULT_TENANT,
+    dev: Dev = False,
+) -> None:
+    """Say how a campaign's run stands: leads, results, who is being called, what is uncertain."""
+    from router.cli import dialing
+
+    found = dialing.with_desk(_settings(dev), lambda desk: desk.status(tenant, key))
+    print(dialing.as_json(found) if as_json else dialing.as_text(found))
+
+
+def _wish(dev: bool, tenant: str, key: str, wanted: "Wish", *, now: bool = False) -> None:
+    from router.cli import dialing
+
+    async def tell(desk: dialing.Desk) -> "RunStatus":
+        await dialing.wish(desk, tenant, key, wanted, now=now)
+        return await desk.status(tenant, key)
+
+    print(dialing.with_desk(_settings(dev), tell).state)
+
+
+def _preview(
+    settings: "RouterSettings", tenant: str, key: str, list_name: str | None, row: int, now: float
+) -> None:
     from router.campaigns.policies import shipped
     from router.campaigns.preview import preview, sentence
     from router.campaigns.script import rendered
     from router.launch import knowledge_of
 
-    if not dry_run:
-        raise typer.BadParameter("this version only previews; add --dry-run")
-    settings, now = _settings(dev), _time(at)
-
     async def look(store: "Store") -> tuple[str, str]:
         known = await _find(store, settings, tenant, key)
-        bad, leads = await _leads(store, settings, tenant, lead_list or None)
+        bad, leads = await _leads(store, settings, tenant, list_name)
         knowledge = await knowledge_of(store, settings, tenant, known, now)
         found = preview(leads, known.campaign, knowledge, shipped(), now)
         if row > len(leads):

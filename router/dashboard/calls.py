@@ -74,7 +74,7 @@ async def show_call(visit: Visit) -> Response:
     records, call_id = visit.services.calls, record.call_id
     events = [event.model_dump() for event in await records.timeline(call_id)]
     facts = [asdict(fact) for fact in await records.facts_so_far(call_id)]
-    trace = await trace_of(visit.services.store, call_id)
+    trace = await trace_of(visit.services.store, call_id, visit.tenant)
     clear = asked.numbers == "clear"
     document = {
         "call": asdict(record),
@@ -101,8 +101,8 @@ async def show_call(visit: Visit) -> Response:
 
 
 async def _record(visit: Visit) -> CallRecord:
-    record = await visit.services.calls.get(str(visit.request.path_params["id"]))
-    if record is None or record.tenant != visit.tenant:
+    record = await visit.services.calls.get(str(visit.request.path_params["id"]), visit.tenant)
+    if record is None:
         fix = "look for it among the calls; RECORDS_DAYS says how long they are kept"
         raise RequestRefused("no_such_call", status=404, fix=fix)
     return record

@@ -1,11 +1,13 @@
 """Who would answer a number: what `explain` says, on a page."""
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from router.dashboard.pages import Visit
+from router.errors import RequestRefused
 from router.rehearsals import who_answers
 
 PER_MINUTE: Final = 30  # each may ask the persona API
@@ -32,4 +34,12 @@ async def who(visit: Visit) -> Response:
         chain = await who_answers(
             visit.services.settings, asked.number, caller=asked.caller, trunk_id=asked.trunk
         )
+        _check_owner(visit, chain)
     return visit.render("who.html", which=asked, chain=chain)
+
+
+def _check_owner(visit: Visit, chain: Mapping[str, Any]) -> None:
+    """Refuse to show the persona of another tenant's number."""
+    if visit.services.numbers.tenant_of(chain.get("dialed_number")) != visit.tenant:
+        fix = "it is none of your numbers; GET /api/numbers lists them"
+        raise RequestRefused("no_such_number", status=404, fix=fix)

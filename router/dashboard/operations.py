@@ -7,9 +7,8 @@ from starlette.responses import Response
 
 import personas
 from router.dashboard.pages import Visit
-from router.principals import DEFAULT_TENANT
 from router.probes import dependencies
-from router.records.entries import last_deliveries
+from router.records.entries import Which, deliveries_of
 
 DELIVERIES = 100
 
@@ -32,10 +31,8 @@ async def health(visit: Visit) -> Response:
 
 
 async def webhooks(visit: Visit) -> Response:
-    """Show the latest deliveries; the journal belongs to the first tenant."""
-    entries = []
-    if visit.tenant == DEFAULT_TENANT:
-        entries = await last_deliveries(visit.services.store, DELIVERIES)
+    """Show the latest deliveries."""
+    found = await deliveries_of(visit.services.store, visit.tenant, Which(), None, DELIVERIES)
     rows = [
         {
             "id": one.id,
@@ -49,7 +46,7 @@ async def webhooks(visit: Visit) -> Response:
             "took_ms": sum(one.stages.values()) if one.stages else None,
             "body": dict(one.body),
         }
-        for one in reversed(entries)
+        for one in found.rows
     ]
     return visit.render("webhooks.html", rows=await visit.shown(rows, clear=False))
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from personas.options import Calendar
 from router.db import Store, metadata
 from router.errors import BookingRefused, CalendarAway, StoreUnavailable
-from router.records.call_tables import TENANT
+from router.principals import DEFAULT_TENANT
 from router.tools.calendars import Booking
 from router.tools.slots import Span, free_of, in_words, local, spans_of
 
@@ -56,14 +56,16 @@ class BuiltInCalendar:
         self._store = store
         self._clock = clock
 
-    async def free(self, calendar: Calendar, day: date, zone: ZoneInfo) -> list[Span]:
+    async def free(
+        self, calendar: Calendar, day: date, zone: ZoneInfo, tenant: str = DEFAULT_TENANT
+    ) -> list[Span]:
         """Return what is free on *day*; raises CalendarAway."""
         spans = spans_of(calendar, day, zone)
         if not spans:
             return []
         whole = Span(spans[0].starts, spans[-1].ends)
         try:
-            taken = await self._store.read(lambda c: _overlapping(c, calendar.name, whole))
+            taken = await self._store.read(lambda c: _overlapping(c, tenant, calendar.name, whole))
         except StoreUnavailable as exc:
             raise CalendarAway("the database did not answer") from exc
         return free_of(spans, [span for span, _ in taken], self._clock())
@@ -86,13 +88,15 @@ class BuiltInCalendar:
 
         def take(connection: sa.Connection) -> bool:
             if connection.dialect.name == "postgresql":
-                lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"calendar {calendar.name}"))
+                lock = sa.func.pg_advisory_xact_lock(
+                    sa.func.hashtext(f"calendar {booking.tenant} {calendar.name}")
+                )
                 connection.execute(sa.select(lock))
-            for other, call_id in _overlapping(connection, calendar.name, span):
+            for other, call_id in _overlapping(connection, booking.tenant, calendar.name, span):
                 return other == span and call_id == booking.call_id
             connection.execute(
                 sa.insert(appointments).values(
-                    tenant=TENANT,
+                    tenant=booking.tenant,
                     calendar=calendar.name,
                     starts_at=span.starts,
                     ends_at=span.ends,
@@ -112,13 +116,15 @@ class BuiltInCalendar:
         except StoreUnavailable as exc:
             raise CalendarAway("the database did not answer") from exc
         if not taken:
-            free = await self.free(calendar, day, zone)
+            free = await self.free(calendar, day, zone, booking.tenant)
             raise BookingRefused(f"{TAKEN} {in_words(free, day, zone)}")
         return span
 
-    async def upcoming(self, name: str, *, since: float) -> list[Appointment]:
+    async def upcoming(
+        self, name: str, *, since: float, tenant: str = DEFAULT_TENANT
+    ) -> list[Appointment]:
         """Return the appointments of a calendar that end after *since*; raises StoreUnavailable."""
-        mine = (appointments.c.tenant == TENANT) & (appointments.c.calendar == name)
+        mine = (appointments.c.tenant == tenant) & (appointments.c.calendar == name)
         select = (
             sa.select(appointments)
             .where(mine, appointments.c.ends_at > since)
@@ -139,10 +145,12 @@ class BuiltInCalendar:
         ]
 
 
-def _overlapping(connection: sa.Connection, name: str, span: Span) -> list[tuple[Span, str]]:
+def _overlapping(
+    connection: sa.Connection, tenant: str, name: str, span: Span
+) -> list[tuple[Span, str]]:
     at = appointments.c
     select = sa.select(at.starts_at, at.ends_at, at.call_id).where(
-        at.tenant == TENANT,
+        at.tenant == tenant,
         at.calendar == name,
         at.starts_at < span.ends,
         at.starts_at > span.starts - _LONGEST_S,

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from personas.reports import AnyCallEvent, TurnEvent, read_event
 from router.db import Store
-from router.records.call_tables import TENANT, calls, events, facts
+from router.principals import DEFAULT_TENANT
+from router.records.call_tables import calls, events, facts
 from router.records.pages import MAX_PAGE, Page, page_of
 
 
@@ -81,7 +82,7 @@ class CallFilter:
     is_open: bool | None = None
     since: float | None = None  # unix seconds, included
     until: float | None = None  # not included
-    tenant: str = TENANT
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ class FactFilter:
     call_id: str | None = None
     since: float | None = None
     until: float | None = None
-    tenant: str = TENANT
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +127,9 @@ class Archive:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def get(self, call_id: str) -> CallRecord | None:
-        """Return a call's record, if there is one."""
-        select = sa.select(calls).where(calls.c.call_id == call_id)
+    async def get(self, call_id: str, tenant: str = DEFAULT_TENANT) -> CallRecord | None:
+        """Return a call's record, if *tenant* has one."""
+        select = sa.select(calls).where(calls.c.call_id == call_id, calls.c.tenant == tenant)
         row = await self._store.read(lambda c: c.execute(select).mappings().first())
         return CallRecord(**row) if row else None
 
@@ -179,7 +180,7 @@ class Archive:
         category: str | None = None,
         besides: str | None = None,
         limit: int = 20,
-        tenant: str = TENANT,
+        tenant: str = DEFAULT_TENANT,
     ) -> tuple[FactRecord, ...]:
         """Return what a caller told, the latest first, but not in the call *besides*."""
         select = sa.select(*_FACT).where(facts.c.tenant == tenant, facts.c.caller == caller)
@@ -190,7 +191,7 @@ class Archive:
         found = await page_of(self._store, select, _FACT_ORDER, None, limit)
         return tuple(FactRecord(**row) for row in found.rows)
 
-    async def totals(self, tenant: str = TENANT) -> Totals:
+    async def totals(self, tenant: str = DEFAULT_TENANT) -> Totals:
         """Count what a tenant has."""
         of_tenant = sa.select(sa.func.count()).select_from(calls).where(calls.c.tenant == tenant)
         by_category = (

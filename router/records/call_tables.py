@@ -4,13 +4,9 @@
 lists are quick. An event of attempt 0 is the router's own.
 """
 
-from typing import Final
-
 import sqlalchemy as sa
 
 from router.db import metadata
-
-TENANT: Final = "default"
 
 calls = sa.Table(
     "calls",

@@ -25,9 +25,13 @@ from personas.reports import (
 )
 from router.db import Store
 from router.errors import StoreUnavailable
+from router.principals import DEFAULT_TENANT
 from router.records.archive import Archive
-from router.records.call_tables import TENANT, calls, events, facts
+from router.records.call_news import ended, shared
+from router.records.call_tables import calls, events, facts
 from router.records.claims import claims
+from router.records.notices import Happened, announce
+from router.records.outbox import WRITTEN, Notice, note, outbox
 from router.records.rung import note_rung, rung
 from router.records.summary import KINDS, summary
 
@@ -48,6 +52,10 @@ _COUNTED: Final = {
     "problem": "problems",
 }
 _ONCE: Final = ("room", "room_sid", "sip_call_id", "caller", "dialed_number", "trunk")
+#: The first words of a call come before the rest, whatever else a report tells.
+_FIRST: Final = ("call.began", "call.answered")
+_LAST: Final = "call.ended"
+_NOTED: Final = frozenset({*_COUNTED, "persona_applied"})
 _OF_CALL: Final = ("language", "started_at", "direction", "campaign_id", "lead_id", "tenant")
 _PERSONA: Final = ("persona_name", "persona_version", "persona_origin", "persona_because")
 
@@ -73,7 +81,7 @@ class Dispatched:
     direction: Literal["inbound", "outbound"] = "inbound"
     campaign_id: str | None = None
     lead_id: str | None = None
-    tenant: str = TENANT
+    tenant: str | None = None  # None: that of the dialed number
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +99,14 @@ class Turned:
     rang_s: float | None = None  # it was picked up after so long
     disposition: str | None = None  # it was closed
     events: tuple[AnyCallEvent, ...] = ()  # what agents told, repeated ones left out
+    end: Happened | None = None  # what others are told of it
 
 
 class Calls(Archive):
-    """The records. *clock* gives Unix seconds; *notice* hears of what is new."""
+    """The records. *clock* gives Unix seconds; *notice* hears of what is new.
+
+    *tenant_of* says whose a number is.
+    """
 
     def __init__(
         self,
@@ -102,14 +114,22 @@ class Calls(Archive):
         *,
         clock: Callable[[], float],
         notice: Callable[[Turned], None] = lambda _turned: None,
+        tenant_of: Callable[..., str] = lambda *_numbers: DEFAULT_TENANT,
     ) -> None:
         super().__init__(store)
         self._clock = clock
         self._notice = notice
+        self._tenant_of = tenant_of
         self._dialect = sqlite if store.is_sqlite else postgresql
         self._begin = self._begin_statement()
-        self._quick_begin = store.quick(self._begin, [column.name for column in calls.c])
-        self._new_call = self._dialect.insert(calls).on_conflict_do_nothing()
+        self._note_one = sa.insert(outbox).values(
+            {name: sa.bindparam(f"notice_{name}") for name in WRITTEN}
+        )
+        columns = [column.name for column in calls.c]
+        self._quick_begin = store.quick(self._begin, columns, along=self._note_one)
+        self._new_call = (
+            self._dialect.insert(calls).on_conflict_do_nothing().returning(calls.c.call_id)
+        )
         self._new_event = (
             self._dialect.insert(events).on_conflict_do_nothing().returning(events.c.seq)
         )
@@ -124,10 +144,19 @@ class Calls(Archive):
             name: getattr(call, name) for name in (*_ONCE, *_PERSONA, *_OF_CALL)
         }
         row |= {"attempts": call.attempt, "opened_by": "router"}
-        if self._quick_begin(row) is None:
-            self._store.write_soon(
-                lambda connection: connection.execute(self._begin, row), _not_written
-            )
+        row["tenant"] = call.tenant or self._tenant_of(call.dialed_number)
+        kind = "call.began" if call.attempt == 1 else "call.changed"
+        notice = Notice.of(
+            kind, row["heard_at"], row["tenant"], call.call_id, direction=call.direction
+        ).row()
+        noted = {f"notice_{name}": value for name, value in notice.items()}
+        if self._quick_begin(row | noted) is None:
+
+            def begin(connection: sa.Connection) -> None:
+                connection.execute(self._begin, row)
+                connection.execute(self._note_one, noted)
+
+            self._store.write_soon(begin, _not_written)
 
     async def take(self, report: CallReport) -> int:
         """Store a report; return the highest seq up to which all events of the attempt are stored.
@@ -229,7 +258,7 @@ class Calls(Archive):
         """Delete up to ``CHUNK`` calls that began more than *days* ago; return how many."""
         old = (
             sa.select(calls.c.call_id)
-            .where(calls.c.tenant == TENANT, calls.c.started_at < self._clock() - days * DAY_S)
+            .where(calls.c.started_at < self._clock() - days * DAY_S)
             .order_by(calls.c.started_at)
             .limit(CHUNK)
         )
@@ -256,35 +285,42 @@ class Calls(Archive):
             turned.append(Turned(events=tuple(new)))
             begun = min(event.at for event in new)
             row = _empty(call_id, now) | {"started_at": begun, "attempts": attempt}
-            connection.execute(self._new_call, row)
+            first = connection.execute(self._new_call, row).first() is not None
             # It locks the call's row, so that of two reports the later one sees all of the first.
-            self._count(connection, call_id, new, now)
+            tenant = self._count(connection, call_id, new, now)
             told = [event for event in new if isinstance(event, FactEvent)]
+            notices = _notices(call_id, tenant, new, now)
+            if first:
+                notices.append(Notice.of("call.began", now, tenant, call_id))
             if told:
                 self._note_facts(connection, call_id, told)
             if any(event.kind in KINDS for event in new):
                 values = self._qualification(connection, call_id, told)
-                turned += self._summarise(connection, {call_id: values})
-            elif told:
+                turned += self._summarise(connection, {call_id: values}, notices)
+            else:
                 values = self._qualification(connection, call_id, told)
                 if values:
                     self._update(connection, call_id, values)
+                note(connection, sorted(notices, key=_turn_of))
+            # After the record is made: the same report may have told who the caller is.
+            news = shared(connection, call_id, attempt, [event.seq for event in told])
+            announce(connection, news + _ends(turned), now)
         return _acknowledged(connection, call_id, attempt), turned
 
     def _note_facts(
         self, connection: sa.Connection, call_id: str, told: Sequence[FactEvent]
     ) -> None:
-        caller = connection.execute(
-            sa.select(calls.c.caller).where(calls.c.call_id == call_id)
-        ).scalar_one()
+        call = connection.execute(
+            sa.select(calls.c.caller, calls.c.tenant).where(calls.c.call_id == call_id)
+        ).one()
         rows = [
             {
                 "call_id": call_id,
                 "attempt": fact.attempt,
                 "seq": fact.seq,
                 "fact_id": fact.id,
-                "tenant": TENANT,
-                "caller": caller,
+                "tenant": call.tenant,
+                "caller": call.caller,
                 "at": fact.at,
                 "category": fact.category,
                 "information": fact.information,
@@ -296,7 +332,8 @@ class Calls(Archive):
     @staticmethod
     def _count(
         connection: sa.Connection, call_id: str, new: Sequence[AnyCallEvent], now: float
-    ) -> None:
+    ) -> str:
+        """Count what is new in the call's record; return whose call it is."""
         attempt, begun = new[0].attempt, min(event.at for event in new)
         row = calls.c
         earlier = (row.opened_by == "agent") & (row.started_at > begun)
@@ -309,7 +346,8 @@ class Calls(Archive):
             if kind in _COUNTED:
                 column = calls.c[_COUNTED[kind]]
                 values[column.name] = column + number
-        connection.execute(sa.update(calls).where(calls.c.call_id == call_id).values(**values))
+        update = sa.update(calls).where(calls.c.call_id == call_id).values(**values)
+        return str(connection.execute(update.returning(calls.c.tenant)).scalar_one())
 
     @staticmethod
     def _qualification(
@@ -348,12 +386,21 @@ class Calls(Archive):
             for call_id, (because, at) in ends.items()
         ]
         connection.execute(self._new_event, rows)
-        return self._summarise(connection, {call_id: {} for call_id in ends})
+        turned = self._summarise(connection, {call_id: {} for call_id in ends})
+        announce(connection, _ends(turned), self._clock())
+        return turned
 
     def _summarise(
-        self, connection: sa.Connection, more: Mapping[str, Mapping[str, Any]]
+        self,
+        connection: sa.Connection,
+        more: Mapping[str, Mapping[str, Any]],
+        along: Sequence[Notice] = (),
     ) -> list[Turned]:
-        """Make each record say what all events of its call say together, and what *more* has."""
+        """Make each record say what all events of its call say together, and what *more* has.
+
+        What changes by it is noted, with what is to be noted *along*.
+        """
+        notices = list(along)
         told: dict[str, list[tuple[int, AnyCallEvent]]] = {call_id: [] for call_id in more}
         found = connection.execute(
             sa.select(events.c.call_id, events.c.attempt, events.c.body).where(
@@ -369,19 +416,23 @@ class Calls(Archive):
             call_id = before.call_id
             columns = {**_told_together(told[call_id]), **more[call_id]}
             columns |= _ring(before, columns)
+            notices += _changes(before, columns, self._clock())
+            if before.opened_by == "agent" and before.tenant == DEFAULT_TENANT:
+                numbers = columns.get("dialed_number"), columns.get("caller")
+                columns["tenant"] = self._tenant_of(*numbers)
             note_rung(connection, {**before._mapping, **columns})  # noqa: SLF001 - documented
             turned.append(_turned(before, columns))
             new = {f"new_{name}": value for name, value in columns.items()}
             changed.setdefault(tuple(sorted(columns)), []).append({**new, "of_call": call_id})
-            caller = columns.get("caller")
-            if caller is not None and caller != before.caller:
-                connection.execute(
-                    sa.update(facts).where(facts.c.call_id == call_id).values(caller=caller)
-                )
+            of_facts = {"caller": before.caller, "tenant": before.tenant}
+            known = {name: columns[name] for name in of_facts if columns.get(name) is not None}
+            if of_facts | known != of_facts:
+                connection.execute(sa.update(facts).where(facts.c.call_id == call_id).values(known))
         for names, rows in changed.items():
             update = sa.update(calls).where(calls.c.call_id == sa.bindparam("of_call"))
             values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
             connection.execute(update.values(values), rows)
+        note(connection, sorted(notices, key=_turn_of))
         return turned
 
     @staticmethod
@@ -403,6 +454,7 @@ class Calls(Archive):
                 "attempts": sa.case((later, new.attempts), else_=row.attempts),
                 "started_at": sa.case((first & ours, row.started_at), else_=new.started_at),
                 "opened_by": new.opened_by,
+                "tenant": new.tenant,
                 "heard_at": new.heard_at,
             },
         )
@@ -427,6 +479,42 @@ def _told_together(told: Sequence[tuple[int, AnyCallEvent]]) -> dict[str, Any]:
     return summary(agents, ours[0] if ours else None)
 
 
+def _notices(call_id: str, tenant: str, new: Sequence[AnyCallEvent], now: float) -> list[Notice]:
+    return [
+        Notice(
+            at=now,
+            tenant=tenant,
+            kind="call.changed" if event.kind == "persona_applied" else event.kind,
+            call_id=call_id,
+            attempt=event.attempt,
+            seq=event.seq,
+        )
+        for event in new
+        if event.kind in _NOTED
+    ]
+
+
+def _turn_of(notice: Notice) -> int:
+    """Return the place of a notice among those of one report."""
+    return (notice.kind not in _FIRST) + (notice.kind == _LAST)
+
+
+def _changes(before: Any, columns: Mapping[str, Any], now: float) -> list[Notice]:
+    """Return what changed for a call, of its record as it was and what is to become of it."""
+    found = []
+    answered_at, ended_at = columns.get("answered_at"), columns.get("ended_at")
+    if before.answered_at is None and answered_at is not None:
+        how = {"answered_at": answered_at, "ring_ms": columns.get("ring_ms")}
+        found.append(Notice.of("call.answered", now, before.tenant, before.call_id, **how))
+    if before.ended_at is None and ended_at is not None:
+        names = ("ended_at", "disposition", "duration_s", "closed_by")
+        how = {name: columns[name] for name in names}
+        found.append(Notice.of(_LAST, now, before.tenant, before.call_id, **how))
+    elif before.ended_at is not None and ended_at is None:  # another agent took over
+        found.append(Notice.of("call.changed", now, before.tenant, before.call_id))
+    return found
+
+
 def _not_written(error: StoreUnavailable) -> None:
     log.error("record.not_written", reason=error.reason)
 
@@ -434,7 +522,12 @@ def _not_written(error: StoreUnavailable) -> None:
 def _empty(call_id: str, now: float) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(column.name for column in calls.c)
     row |= dict.fromkeys(_COUNTED.values(), 0)
-    row |= {"call_id": call_id, "tenant": TENANT, "direction": "inbound", "opened_by": "agent"}
+    row |= {
+        "call_id": call_id,
+        "tenant": DEFAULT_TENANT,
+        "direction": "inbound",
+        "opened_by": "agent",
+    }
     return row | {"attempts": 1, "started_at": now, "heard_at": now}
 
 
@@ -464,7 +557,12 @@ def _turned(before: Any, columns: Mapping[str, Any]) -> Turned:
     return Turned(
         rang_s=None if rang_ms is None else rang_ms / 1000,
         disposition=columns["disposition"] if closed else None,
+        end=ended(before._mapping, columns),  # noqa: SLF001 - the documented way to a row's names
     )
+
+
+def _ends(turned: Iterable[Turned]) -> list[Happened]:
+    return [one.end for one in turned if one.end is not None]
 
 
 def _acknowledged(connection: sa.Connection, call_id: str, attempt: int) -> int:

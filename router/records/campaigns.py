@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from router.campaigns.model import DEFAULT, Campaign, read_campaign
 from router.db import Store, metadata
 from router.errors import CampaignRefused
+from router.principals import DEFAULT_TENANT
 
 _READ_ONLY: Final = "it comes from a file or with the router; duplicate it and change the copy"
 
@@ -49,7 +50,7 @@ class Campaigns:
         query = sa.select(campaigns).where(campaigns.c.tenant == tenant).order_by(campaigns.c.key)
         rows = await self._store.read(lambda c: c.execute(query).all())
         made = [_known(row) for row in rows]
-        fixed = await self._fixed()
+        fixed = await self._fixed(tenant)
         return [*fixed, *sorted(made, key=lambda one: one.archived)]
 
     async def find(self, tenant: str, key: str) -> KnownCampaign | None:
@@ -66,7 +67,7 @@ class Campaigns:
         taken = CampaignRefused(
             "key_taken", fix=f"there is a campaign {campaign.key}; name another"
         )
-        if any(one.campaign.key == campaign.key for one in await self._fixed()):
+        if any(one.campaign.key == campaign.key for one in await self._fixed(tenant)):
             raise taken
         row = {"tenant": tenant, "key": campaign.key, **self._values(campaign)}
         same = (campaigns.c.tenant == tenant) & (campaigns.c.key == campaign.key)
@@ -87,7 +88,7 @@ class Campaigns:
         Raises:
             CampaignRefused: ``invalid`` or ``read_only``.
         """
-        if any(one.campaign.key == key for one in await self._fixed()):
+        if any(one.campaign.key == key for one in await self._fixed(tenant)):
             raise CampaignRefused("read_only", fix=_READ_ONLY)
         same = (campaigns.c.tenant == tenant) & (campaigns.c.key == key)
 
@@ -121,8 +122,11 @@ class Campaigns:
     def _values(self, campaign: Campaign) -> dict[str, Any]:
         return {"document": campaign.model_dump_json(), "changed_at": self._clock()}
 
-    async def _fixed(self) -> Sequence[KnownCampaign]:
-        in_files = await asyncio.to_thread(self._files)
+    async def _fixed(self, tenant: str) -> Sequence[KnownCampaign]:
+        """Return those that nobody made: files belong to who runs the router."""
+        in_files: Sequence[Campaign] = ()
+        if tenant == DEFAULT_TENANT:
+            in_files = await asyncio.to_thread(self._files)
         builtin = [] if any(one.key == DEFAULT.key for one in in_files) else [DEFAULT]
         return [
             *(KnownCampaign(one, "builtin") for one in builtin),

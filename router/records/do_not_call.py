@@ -6,7 +6,6 @@ A wish counts everywhere, or for all that a tenant does, or for one of its campa
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -15,7 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
-from router.records.call_tables import TENANT
+from router.principals import DEFAULT_TENANT
+from router.records.notices import Happened, announce
 from router.records.pages import Page, page_of
 from router.records.person_locks import lock_people
 
@@ -81,7 +81,7 @@ class DoNotCall:
         scope: str = OF_TENANT,
         call_id: str | None = None,
         reason: str = "",
-        tenant: str = TENANT,
+        tenant: str = DEFAULT_TENANT,
     ) -> bool:
         """Put a number (E.164) on the list, unless it is there: the first wish stands.
 
@@ -90,7 +90,7 @@ class DoNotCall:
         """
         row = self._row(number, source=source, scope=scope, tenant=tenant)
         row |= {"call_id": call_id, "reason": reason[:1000]}
-        return bool(await self._written([row]))
+        return bool(await self._written([row], self._add_told))
 
     async def add_all(
         self,
@@ -98,7 +98,7 @@ class DoNotCall:
         *,
         source: Source,
         scope: str = OF_TENANT,
-        tenant: str = TENANT,
+        tenant: str = DEFAULT_TENANT,
     ) -> int:
         """Put many on the list, a thousand at a time; return how many were not there yet.
 
@@ -109,19 +109,25 @@ class DoNotCall:
         waiting = iter(numbers)
         while some := tuple(islice(waiting, AT_ONCE)):
             rows = [self._row(one, source=source, scope=scope, tenant=tenant) for one in some]
-            added += await self._written(rows)
+            added += await self._written(rows, self._add)
         return added
 
-    async def _written(self, rows: Sequence[dict[str, Any]]) -> int:
+    async def _written(
+        self,
+        rows: Sequence[dict[str, Any]],
+        add: Callable[[sa.Connection, Sequence[dict[str, Any]]], int],
+    ) -> int:
         try:
-            added = await self._store.write(partial(self._add, rows=rows))
+            added = await self._store.write(lambda connection: add(connection, rows))
         except StoreUnavailable:
             self._count("not_stored", len(rows))
             raise
         self._count("stored", len(rows))
         return added
 
-    async def remove(self, number: str, *, scope: str = OF_TENANT, tenant: str = TENANT) -> bool:
+    async def remove(
+        self, number: str, *, scope: str = OF_TENANT, tenant: str = DEFAULT_TENANT
+    ) -> bool:
         """Take a number off the list; False: it was not there. Raises StoreUnavailable."""
         listed = do_not_call.c
         delete = sa.delete(do_not_call).where(
@@ -131,7 +137,7 @@ class DoNotCall:
 
     async def page(
         self,
-        tenant: str = TENANT,
+        tenant: str = DEFAULT_TENANT,
         *,
         number: str | None = None,
         scope: str | None = None,
@@ -149,7 +155,7 @@ class DoNotCall:
         return Page(tuple(Entry(**row) for row in found.rows), found.next)
 
     async def holds(
-        self, number: str, *, campaign_id: str | None = None, tenant: str = TENANT
+        self, number: str, *, campaign_id: str | None = None, tenant: str = DEFAULT_TENANT
     ) -> Entry | None:
         """Return the wish that forbids to call *number*, if any; raises StoreUnavailable."""
         select = sa.select(*_ENTRY).where(
@@ -169,6 +175,24 @@ class DoNotCall:
             "reason": "",
         }
 
+    def _add_told(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:
+        """Insert *rows*, and have those hear of them who want to, if they are new."""
+        added = self._add(connection, rows)
+        told = ("number", "scope", "since", "source", "call_id", "reason")
+        news = [
+            Happened(
+                type="number.opted_out",
+                tenant=row["tenant"],
+                key=f"{row['number']} {row['scope']} {row['since']}",
+                at=row["since"],
+                data={name: row[name] for name in told},
+                call_id=row["call_id"],
+            )
+            for row in rows
+        ]
+        announce(connection, news if added else [], self._clock())
+        return added
+
     def _add(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:
         """Insert *rows*, which are of one tenant and scope; return how many are new."""
         lock_people(connection, (row["number"] for row in rows))
@@ -183,7 +207,7 @@ class DoNotCall:
         return len(rows) - int(before)
 
     async def scopes(
-        self, *, campaign_id: str | None = None, tenant: str = TENANT
+        self, *, campaign_id: str | None = None, tenant: str = DEFAULT_TENANT
     ) -> Mapping[str, Sequence[str]]:
         """Return each number (E.164) that must not be called, with the scopes of the wishes.
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from router.db import Store
 from router.records.journal import WATCH, Decided, journal
+from router.records.pages import Page, page_of
 from router.routing import Event, Participant
 
 
@@ -29,6 +30,7 @@ class Entry:
     attempt: int | None
     source: str | None
     version: str | None
+    tenant: str
     stages: Mapping[str, float]
     body: Mapping[str, Any]
     again: "Again | None" = field(repr=False)  # None: no call to answer
@@ -89,15 +91,26 @@ class Again:
         return self.event.participant.attributes if self.event.participant else {}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Which deliveries; None: any."""
+
+    id: int | None = None
+    verdict: str | None = None
+    event: str | None = None
+    call_id: str | None = None
+
+
 _NEWEST = sa.select(journal).order_by(journal.c.id.desc())
 
 
-async def named(store: Store, name: str) -> list[Entry]:
+async def named(store: Store, name: str, tenant: str | None = None) -> list[Entry]:
     """Return the entries of *name*: an entry's id, an event's, or a call's; oldest first."""
+    newest = _NEWEST if tenant is None else _NEWEST.where(journal.c.tenant == tenant)
     if name.isascii() and name.isdigit() and len(name) < len(str(2**63)):
-        return await _entries(store, _NEWEST.where(journal.c.id == int(name)))
+        return await _entries(store, newest.where(journal.c.id == int(name)))
     column = journal.c.event_id if name.startswith("EV_") else journal.c.call_id
-    return await _entries(store, _NEWEST.where(column == name))
+    return await _entries(store, newest.where(column == name))
 
 
 async def last_calls(store: Store, most: int) -> list[Entry]:
@@ -105,9 +118,18 @@ async def last_calls(store: Store, most: int) -> list[Entry]:
     return await _entries(store, _NEWEST.where(journal.c.replay.is_not(None)).limit(most))
 
 
-async def last_deliveries(store: Store, most: int) -> list[Entry]:
-    """Return the last *most* deliveries, whatever they tell, oldest first."""
-    return await _entries(store, _NEWEST.limit(most))
+async def deliveries_of(
+    store: Store, tenant: str, which: Which, cursor: str | None = None, limit: int = 50
+) -> Page[Entry]:
+    """Return a tenant's deliveries, whatever they tell, the latest first; raises BadCursor."""
+    select = sa.select(journal).where(journal.c.tenant == tenant)
+    for name in ("verdict", "event", "call_id"):
+        if (value := getattr(which, name)) is not None:
+            select = select.where(journal.c[name] == value)
+    if which.id is not None:
+        select = select.where(journal.c.id == which.id)
+    found = await page_of(store, select, (journal.c.id,), cursor, limit)
+    return Page(tuple(_entry(row) for row in found.rows), found.next)
 
 
 async def failed_calls(store: Store, most: int) -> list[Entry]:
@@ -126,15 +148,15 @@ async def of_room(store: Store, room_sid: str, most: int = 1_000) -> list[Entry]
 
 
 async def _entries(store: Store, select: sa.Select[Any]) -> list[Entry]:
-    rows = await store.read(lambda connection: connection.execute(select).all())
+    rows = await store.read(lambda connection: connection.execute(select).mappings().all())
     return [_entry(row) for row in reversed(rows)]
 
 
-def _entry(row: sa.Row[Any]) -> Entry:
-    values = dict(row._mapping)  # noqa: SLF001  # the documented way to a row's names
+def _entry(row: sa.RowMapping) -> Entry:
+    values = dict(row)
     kept = json.loads(values.pop("replay") or "null")
-    values["stages"] = json.loads(row.stages)
-    values["body"] = json.loads(row.body or "{}")
+    values["stages"] = json.loads(row["stages"])
+    values["body"] = json.loads(row["body"] or "{}")
     entry = Entry(**values, again=None)
     return replace(entry, again=_again(entry, kept)) if kept else entry
 

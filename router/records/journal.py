@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 import structlog
+from cachetools import LRUCache
 from pydantic_core import to_json
 
 from personas.contract import (
@@ -34,6 +35,8 @@ from personas.logs import mask
 from personas.phone import DialedNumber, digits_of
 from router.db import DEADLINE_S, Store, metadata
 from router.errors import DeliveryRefused, StoreUnavailable
+from router.principals import DEFAULT_TENANT
+from router.records.outbox import WRITTEN, Notice
 from router.routing import KIND_AGENT, Event
 
 log = structlog.get_logger(__name__)
@@ -46,6 +49,7 @@ FLUSH_S: Final = 0.1
 SLICE: Final = 8  # rows that SQLite is given in the event loop: a tenth of a millisecond or two
 BATCH: Final = 100  # rows of one transaction elsewhere: a claim may have to wait for it
 MAX_WAITING: Final = 2_000
+MAX_ROOMS: Final = 10_000
 AFTER_FAILURE_S: Final = 2.0
 PRUNE_EVERY_S: Final = 60.0
 PRUNE_CHUNK: Final = 500
@@ -105,8 +109,15 @@ journal = sa.Table(
     sa.Column("stages", sa.Text, nullable=False),
     sa.Column("body", sa.Text),
     sa.Column("replay", sa.Text),
+    sa.Column("tenant", sa.String(40), nullable=False, server_default=DEFAULT_TENANT),
 )
 _COLUMNS: Final = tuple(column.name for column in journal.c if column.name != "id")
+
+#: What a notice tells of an entry, and where it stands.
+_TOLD: Final = tuple(
+    (name, _COLUMNS.index(name))
+    for name in ("received_at", "status", "verdict", "because", "event", "call_id", "attempt")
+)
 
 
 class Delivered(NamedTuple):
@@ -126,10 +137,14 @@ class Delivered(NamedTuple):
     attempt: int | None = None
     origin: Origin | None = None
     stages: Mapping[str, float] = {}
+    tenant: str = DEFAULT_TENANT  # the journal fills it in
 
 
 class Journal:
-    """Writes the journal into *store*. *clock* gives Unix seconds; *count* is told of every row."""
+    """Writes the journal into *store*. *clock* gives Unix seconds; *count* is told of every row.
+
+    *tenant_of* says whose a number is; what else happens in the room of its call is theirs too.
+    """
 
     def __init__(
         self,
@@ -139,12 +154,15 @@ class Journal:
         days: float,
         clock: Callable[[], float] = time.time,
         count: Callable[[str, int], None] = lambda _outcome, _rows: None,
+        tenant_of: Callable[[str | None], str] = lambda _number: DEFAULT_TENANT,
     ) -> None:
         self._store = store
         self._max_rows = max_rows
         self._days = days
         self._clock = clock
         self._count = count
+        self._tenant_of = tenant_of
+        self._rooms: LRUCache[str, str] = LRUCache(MAX_ROOMS)  # of other tenants than the first
         self._waiting: list[Delivered] = []
         self._filled = asyncio.Event()
         self._others_room = float(OTHERS_AT_ONCE)
@@ -164,9 +182,22 @@ class Journal:
         elif len(self._waiting) >= MAX_WAITING:
             self._count("dropped", 1)
         else:
-            self._waiting.append(delivered)
+            self._waiting.append(delivered._replace(tenant=self._tenant(delivered)))
             if not self._filled.is_set():
                 self._filled.set()
+
+    def _tenant(self, one: Delivered) -> str:
+        if one.event is None:
+            return DEFAULT_TENANT
+        attributes = one.event.participant.attributes if one.event.participant else {}
+        number = attributes.get("sip.trunkPhoneNumber")
+        if one.dialed is not None and one.dialed.number is not None:
+            number = one.dialed.number.e164
+        tenant = self._tenant_of(number)
+        if tenant == DEFAULT_TENANT:
+            return self._rooms.get(one.event.room_sid, DEFAULT_TENANT)
+        self._rooms[one.event.room_sid] = tenant
+        return tenant
 
     def _has_room_for(self, event: Event | None) -> bool:
         least = 1 if event is not None and event.name in _PEOPLE else OTHERS_AT_ONCE / 2
@@ -255,14 +286,17 @@ class Journal:
         if not self._store.is_sqlite:
             return False
         try:
-            return self._store.quick_many(_insert("?"), [_row(one) for one in batch])
+            rows = [_row(one) for one in batch]
+            return self._store.quick_many(
+                _insert("?"), rows, (_insert_notice("?"), _notice(rows, self._clock()))
+            )
         except Exception:  # noqa: BLE001  # whoever tries next says what is wrong
             return False
 
     async def _written(self, batch: Sequence[Delivered]) -> bool:
         try:
             # No deadline: it has to be known whether it was done.
-            await self._store.write(lambda c: _insert_all(c, batch), patient=True)
+            await self._store.write(lambda c: _insert_all(c, batch, self._clock()), patient=True)
         except StoreUnavailable as exc:
             self._tell(exc.reason)
             if exc.passing:
@@ -292,12 +326,27 @@ def _insert(place: str) -> str:
     return f"INSERT INTO journal ({', '.join(_COLUMNS)}) VALUES ({places})"  # noqa: S608  # ours
 
 
+@cache
+def _insert_notice(place: str) -> str:
+    places = ", ".join([place] * len(WRITTEN))
+    return f"INSERT INTO outbox ({', '.join(WRITTEN)}) VALUES ({places})"  # noqa: S608  # ours
+
+
+def _notice(rows: Sequence[tuple[Any, ...]], now: float) -> tuple[Any, ...]:
+    """Return the one notice of all *rows* of the journal that are written together."""
+    entries = [{name: row[place] for name, place in _TOLD} for row in rows]
+    notice = Notice.of("deliveries", now, DEFAULT_TENANT, entries=entries)
+    return tuple(notice.row().values())
+
+
 # ---- in the store's threads ---------------------------------------------------------------
 
 
-def _insert_all(connection: sa.Connection, batch: Sequence[Delivered]) -> None:
-    insert = _insert("?" if connection.dialect.name == "sqlite" else "%s")
-    connection.exec_driver_sql(insert, [_row(one) for one in batch])
+def _insert_all(connection: sa.Connection, batch: Sequence[Delivered], now: float) -> None:
+    place = "?" if connection.dialect.name == "sqlite" else "%s"
+    rows = [_row(one) for one in batch]
+    connection.exec_driver_sql(_insert(place), rows)
+    connection.exec_driver_sql(_insert_notice(place), _notice(rows, now))
 
 
 def _prune(connection: sa.Connection, max_rows: int, before: float) -> int:
@@ -345,6 +394,7 @@ def _row(one: Delivered) -> tuple[Any, ...]:
         _json(one.stages),
         body,
         replay,
+        one.tenant,
     )
 
 

@@ -182,6 +182,12 @@ class Leads:
             answer += page
         return answer
 
+    async def at(self, list_id: str, position: int) -> StoredLead | None:
+        """Give one lead; None: its list has been deleted."""
+        query = sa.select(leads).where(leads.c.list_id == list_id, leads.c.position == position)
+        row = await self._store.read(lambda c: c.execute(query).mappings().first())
+        return None if row is None else stored_lead(dict(row))
+
     async def bad_csv(self, tenant: str, name: str) -> str | None:
         """Give the bad rows of a list, to be put right; None: there is no such list."""
         query = sa.select(lead_lists.c.bad_csv).where(

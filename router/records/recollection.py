@@ -6,7 +6,8 @@ from typing import Final, Literal, cast
 import sqlalchemy as sa
 
 from router.db import Store
-from router.records.call_tables import TENANT, calls, facts
+from router.principals import DEFAULT_TENANT
+from router.records.call_tables import calls, facts
 
 MAX_GOING_ON: Final = 1_000
 
@@ -19,6 +20,7 @@ class CallAbout:
     other_side: str | None  # the caller or the callee; None: withheld
     room: str | None
     ended: bool
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,15 @@ class Recollection:
     async def about(self, call_id: str) -> CallAbout | None:
         """Return who a call is with; None: there is no record. Raises StoreUnavailable."""
         about = calls.c
-        select = sa.select(about.direction, about.caller, about.room, about.ended_at).where(
-            about.call_id == call_id
-        )
+        select = sa.select(
+            about.direction, about.caller, about.room, about.ended_at, about.tenant
+        ).where(about.call_id == call_id)
         found = await self._store.read(lambda connection: connection.execute(select).first())
         if found is None:
             return None
         direction = cast("Literal['inbound', 'outbound']", found.direction)
-        return CallAbout(direction, found.caller, found.room, found.ended_at is not None)
+        ended = found.ended_at is not None
+        return CallAbout(direction, found.caller, found.room, ended, found.tenant)
 
     async def going_on(self, dialed_number: str | None) -> list[tuple[str, str, str | None]]:
         """Return id, dialed number and persona version of inbound calls that are open.
@@ -72,7 +75,13 @@ class Recollection:
         return [(row.call_id, row.dialed_number, row.persona_version) for row in rows]
 
     async def told(
-        self, call_id: str, other_side: str | None, *, category: str | None, limit: int
+        self,
+        call_id: str,
+        other_side: str | None,
+        *,
+        category: str | None,
+        limit: int,
+        tenant: str = DEFAULT_TENANT,
     ) -> list[ToldFact]:
         """Return what was told in this call and, by the same number, before; the newest first.
 
@@ -85,7 +94,7 @@ class Recollection:
             theirs |= known.caller == other_side
         select = (
             sa.select(known.category, known.information, known.at, known.call_id)
-            .where(known.tenant == TENANT, theirs)
+            .where(known.tenant == tenant, theirs)
             .order_by(known.at.desc())
             .limit(limit)
         )

@@ -13,9 +13,11 @@ import sqlalchemy as sa
 
 from personas.contract import ATTRIBUTE_ATTEMPT, ATTRIBUTE_CALL, ATTRIBUTE_FIRST_WORD
 from router.db import Store
+from router.principals import DEFAULT_TENANT
+from router.records.call_tables import calls
 from router.records.claims import claims
 from router.records.entries import Entry, named, of_room
-from router.records.journal import WATCH
+from router.records.journal import WATCH, journal
 from router.routing import KIND_AGENT, KIND_SIP
 
 #: What became of a call with these needs no further delivery.
@@ -66,12 +68,14 @@ class Trace:
         return asdict(self)
 
 
-async def trace_of(store: Store, call_id: str) -> Trace | None:
-    """Return what is known of a call; None: it is in neither claims nor journal.
+async def trace_of(store: Store, call_id: str, tenant: str | None = None) -> Trace | None:
+    """Return what is known of a call (of *tenant*); None: it is in neither claims nor journal.
 
     Raises:
         StoreUnavailable: the database did not answer.
     """
+    if tenant is not None and await _tenant_of(store, call_id) != tenant:
+        return None
     found = sa.select(claims.c.state, claims.c.attempt, claims.c.room_sid).where(
         claims.c.call_id == call_id
     )
@@ -103,6 +107,22 @@ async def trace_of(store: Store, call_id: str) -> Trace | None:
             if one.by_watch and one.call_id == call_id
         ),
     )
+
+
+async def _tenant_of(store: Store, call_id: str) -> str:
+    """Return whose a call is: its record knows, and the journal where there is no record."""
+    record = sa.select(calls.c.tenant).where(calls.c.call_id == call_id)
+    entry = (
+        sa.select(journal.c.tenant)
+        .where(journal.c.call_id == call_id)
+        .order_by(journal.c.tenant == DEFAULT_TENANT)
+        .limit(1)
+    )
+
+    def ask(connection: sa.Connection) -> str | None:
+        return connection.scalar(record) or connection.scalar(entry)
+
+    return await store.read(ask) or DEFAULT_TENANT
 
 
 def slowest_of(stages: Sequence[Stage]) -> str | None:

@@ -9,6 +9,7 @@ import httpx
 
 from personas.options import Calendar
 from router.errors import BookingRefused, CalendarAway
+from router.principals import DEFAULT_TENANT
 from router.tools.calendars import Booking
 from router.tools.slots import Span
 
@@ -27,7 +28,13 @@ class CalCom:
         self._base = base.rstrip("/")
         self._key = api_key
 
-    async def free(self, calendar: Calendar, day: date, zone: ZoneInfo) -> list[Span]:
+    async def free(
+        self,
+        calendar: Calendar,
+        day: date,
+        zone: ZoneInfo,
+        tenant: str = DEFAULT_TENANT,  # noqa: ARG002 - its calendars are known by their ids
+    ) -> list[Span]:
         """Return what is free on *day*; raises CalendarAway."""
         query = {
             "eventTypeId": calendar.name,

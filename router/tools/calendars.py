@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from personas.options import Calendar
 from router.errors import BookingRefused, CalendarAway, ToolRefused
+from router.principals import DEFAULT_TENANT
 from router.tools.slots import Span, in_part, in_words, local, said_day
 
 MAX_NAME_CHARS: Final = 200
@@ -24,6 +25,7 @@ class Booking:
 
     call_id: str
     name: str
+    tenant: str = DEFAULT_TENANT
     email: str | None = None
     phone: str | None = None
     notes: str = ""
@@ -32,7 +34,9 @@ class Booking:
 class CalendarPort(Protocol):
     """One kind of calendar. Each method may raise CalendarAway."""
 
-    async def free(self, calendar: Calendar, day: date, zone: ZoneInfo) -> list[Span]:
+    async def free(
+        self, calendar: Calendar, day: date, zone: ZoneInfo, tenant: str = DEFAULT_TENANT
+    ) -> list[Span]:
         """Return the appointments of *day* that can be had."""
         ...
 
@@ -57,7 +61,13 @@ class CalendarTools:
 
     ports: Mapping[str, CalendarPort]  # by provider
 
-    async def check(self, calendar: Calendar, zone: ZoneInfo, arguments: Mapping[str, Any]) -> str:
+    async def check(
+        self,
+        calendar: Calendar,
+        zone: ZoneInfo,
+        arguments: Mapping[str, Any],
+        tenant: str = DEFAULT_TENANT,
+    ) -> str:
         """Say what is free on one day."""
         try:
             day = date.fromisoformat(str(arguments.get("day", "")).strip()[:10])
@@ -65,7 +75,7 @@ class CalendarTools:
             return BAD_DAY
         part = arguments.get("part_of_day")
         try:
-            spans = await self._port(calendar).free(calendar, day, zone)
+            spans = await self._port(calendar).free(calendar, day, zone, tenant)
         except CalendarAway as exc:
             raise _away(exc) from exc
         wanted = in_part(spans, part if isinstance(part, str) else None, zone)
@@ -102,11 +112,18 @@ def _away(exc: CalendarAway) -> ToolRefused:
     return ToolRefused(f"The calendar cannot be reached: {exc.reason}.", status=409)
 
 
-def booking_of(arguments: Mapping[str, Any], *, call_id: str, phone: str | None) -> Booking:
+def booking_of(
+    arguments: Mapping[str, Any],
+    *,
+    call_id: str,
+    phone: str | None,
+    tenant: str = DEFAULT_TENANT,
+) -> Booking:
     """Read who wants an appointment from a tool's arguments."""
     email = str(arguments.get("email") or "").strip()
     return Booking(
         call_id=call_id,
+        tenant=tenant,
         name=" ".join(str(arguments.get("name") or "").split())[:MAX_NAME_CHARS],
         email=email if _EMAIL.fullmatch(email) else None,
         phone=phone,

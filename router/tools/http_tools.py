@@ -6,11 +6,9 @@ a name that resolves to something else a moment later changes nothing. Redirects
 """
 
 import asyncio
-import ipaddress
 import json
 import re
-import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +21,7 @@ from jsonschema.validators import extend
 from referencing.exceptions import Unresolvable
 
 from personas.options import HttpTool
+from router.addresses import PORTS, Resolver, is_public, resolved
 from router.errors import ToolRefused
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -30,7 +29,6 @@ MAX_ARGUMENT_BYTES: Final = 16 * 1024
 MAX_SCHEMA_BYTES: Final = 32 * 1024
 MAX_TOLD_CHARS: Final = 8_000
 _SECRET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_PORTS: Final = {"http": 80, "https": 443}
 #: Regular expressions are left out: one of a persona's could keep the router busy for minutes.
 _Validator: Final = extend(  # type: ignore[no-untyped-call] # the library has no types here
     Draft202012Validator, {"pattern": None, "patternProperties": None, "format": None}
@@ -38,8 +36,6 @@ _Validator: Final = extend(  # type: ignore[no-untyped-call] # the library has n
 
 FAILED: Final = "That could not be looked up. Say so, and go on without it."
 NOT_ALLOWED: Final = "That tool cannot be used: its operator has not allowed its address."
-
-Resolver = Callable[[str, int], "asyncio.Future[list[str]]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +56,14 @@ class Hosts:
         """Whether a URL may be asked at all."""
         shown = f"[{host}]" if ":" in host else host
         return f"{shown}:{port}" in self.listed or (
-            _PORTS.get(scheme) == port and (host in self.listed or shown in self.listed)
+            PORTS.get(scheme) == port and (host in self.listed or shown in self.listed)
         )
 
     def reach(self, host: str, address: str) -> bool:
         """Whether that host's *address* may be connected to: public, or listed itself."""
         if host == address:
             return True  # `allow` has found it in the list
-        return address in self.listed or ipaddress.ip_address(address).is_global
+        return address in self.listed or is_public(address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +73,7 @@ class HttpTools:
     client: httpx.AsyncClient
     hosts: Hosts
     secrets: Path | None = None  # a folder with a file for each secret
-    resolve: Callable[[str, int], Any] | None = None  # awaitable; None: the system's
+    resolve: Resolver = resolved
 
     async def run(self, tool: HttpTool, arguments: Mapping[str, Any]) -> str:
         """Run *tool* and return what it answered, as text.
@@ -96,7 +92,7 @@ class HttpTools:
 
     async def _ask(self, tool: HttpTool, arguments: Mapping[str, Any]) -> str:
         url = httpx.URL(tool.url)
-        host, port = url.host.lower(), url.port or _PORTS.get(url.scheme, 0)
+        host, port = url.host.lower(), url.port or PORTS.get(url.scheme, 0)
         if url.userinfo or not self.hosts.allow(url.scheme, host, port):
             raise ToolRefused(NOT_ALLOWED)
         address = await self._address(host, port)
@@ -118,11 +114,10 @@ class HttpTools:
             await response.aclose()
 
     async def _address(self, host: str, port: int) -> str:
-        addresses = await (self.resolve or _resolved)(host, port)
+        addresses = await self.resolve(host, port)
         if not addresses or not all(self.hosts.reach(host, address) for address in addresses):
             raise ToolRefused(NOT_ALLOWED)
-        first: str = addresses[0]
-        return first
+        return addresses[0]
 
     def _secret(self, name: str) -> str:
         if self.secrets is None or not _SECRET_NAME.fullmatch(name):
@@ -168,13 +163,6 @@ def _query(arguments: Mapping[str, Any], url: httpx.URL) -> httpx.QueryParams:
         if value is not None
     }
     return url.params.merge(given)
-
-
-async def _resolved(host: str, port: int) -> list[str]:
-    found: Sequence[Any] = await asyncio.get_running_loop().getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    )
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 async def _told(response: httpx.Response) -> str:

@@ -356,7 +356,7 @@ async def test_editing_a_campaign_counts_from_the_next_lead_and_is_recorded(desk
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
-        ({"campaign_key": "none"}, "no_campaign"),
+        ({"campaign_key": "none"}, "no_such_campaign"),
         ({"campaign_key": "spring", "list_name": "none.csv"}, "no_list"),
         ({"campaign_key": "spring", "position": 4}, "no_lead"),
     ],

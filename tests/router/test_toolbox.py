@@ -31,7 +31,9 @@ NOW = datetime(2026, 11, 20, tzinfo=ZoneInfo("UTC")).timestamp()
 class FakeAwayCalendar:
     """A calendar that nobody reaches."""
 
-    async def free(self, calendar: Calendar, day: date, zone: ZoneInfo) -> list[Span]:
+    async def free(
+        self, calendar: Calendar, day: date, zone: ZoneInfo, tenant: str = "default"
+    ) -> list[Span]:
         raise CalendarAway("it did not answer")
 
     async def book(

@@ -1,7 +1,7 @@
 """A router in this process, and clients who are different people."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ class Rig:
     services: Services
     client: Callable[..., httpx.AsyncClient]
     app: Callable[..., Awaitable[None]]  # for a server of its own
+    state: Mapping[str, Any]  # of its lifespan
 
     async def token(self, role: Role, tenant: str = "default") -> dict[str, str]:
         """Return the header of a machine that has this role."""
@@ -58,14 +59,16 @@ async def open_rig(tmp_path: Path, **changed: Any) -> AsyncIterator[Rig]:
         async with app.router.lifespan_context(app) as state:
 
             async def with_state(scope: Any, receive: Any, send: Any) -> None:
-                await app({**scope, "state": {**(state or {})}}, receive, send)
+                await app(
+                    {**scope, "state": {**scope.get("state", {}), **(state or {})}}, receive, send
+                )
 
             def client(peer: str = "192.0.2.7", base: str = "http://router") -> httpx.AsyncClient:
                 transport = httpx.ASGITransport(with_state, client=(peer, 1234))
                 return httpx.AsyncClient(transport=transport, base_url=base)
 
             assert state is not None
-            yield Rig(state["services"], client, with_state)
+            yield Rig(state["services"], client, with_state, state)
 
 
 def operator_headers() -> dict[str, str]:

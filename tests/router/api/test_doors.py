@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.api.endpoints import Endpoint
+from router.api.stream import EVENTS
 from router.api.table import ENDPOINTS
 from router.app import API_PREFIXES, ROUTES
 from router.dashboard.table import PAGES
@@ -31,7 +32,7 @@ OPEN = {
 def ways(*, open_ones: bool) -> list[object]:
     return [
         pytest.param(one, id=f"{one.method} {one.path}")
-        for one in ENDPOINTS
+        for one in (*ENDPOINTS, EVENTS)
         if open_ones or one.needs != "nothing"
     ]
 
@@ -44,7 +45,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 def test_every_route_is_in_the_table_or_known_to_be_open() -> None:
     paths = {route.path for route in ROUTES}
-    listed = {prefix + one.path for prefix in API_PREFIXES for one in ENDPOINTS}
+    listed = {EVENTS.path} | {prefix + one.path for prefix in API_PREFIXES for one in ENDPOINTS}
 
     assert paths == listed | set(OPEN) | {page.path for page in PAGES}
 
@@ -55,6 +56,8 @@ def test_only_signing_in_and_a_language_need_nothing() -> None:
 
 
 def url(one: Endpoint) -> str:
+    if one is EVENTS:
+        return "/events?follow=false"
     return "/api" + re.sub(r"\{\w+\}", "x", one.path)
 
 

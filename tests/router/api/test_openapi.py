@@ -5,12 +5,13 @@ from pathlib import Path
 from openapi_spec_validator import validate
 
 from router.api.openapi import document
+from router.api.stream import EVENTS
 from router.api.table import ENDPOINTS
 from tests.router.api.rig import open_rig
 
 
 def test_it_is_a_valid_openapi_document() -> None:
-    validate(document(ENDPOINTS, "/api"))
+    validate(document(ENDPOINTS, "/api", (EVENTS,)))
 
 
 async def test_it_is_served_and_has_every_endpoint(tmp_path: Path) -> None:
@@ -20,7 +21,10 @@ async def test_it_is_served_and_has_every_endpoint(tmp_path: Path) -> None:
     described = {
         (method.upper(), path) for path, item in served["paths"].items() for method in item
     }
-    assert described == {(one.method, "/api" + one.path) for one in ENDPOINTS}
+    assert described == {
+        *((one.method, "/api" + one.path) for one in ENDPOINTS),
+        ("GET", "/events"),
+    }
     assert all(
         operation["x-needs"] == "nothing" or operation["security"]
         for item in served["paths"].values()

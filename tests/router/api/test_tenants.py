@@ -1,0 +1,240 @@
+"""Every door, knocked at by another tenant: a new route fails here until it is decided.
+
+Each tenant has one of everything. Who owns it gets it, which proves that it is there; to everybody
+else it does not exist, and nothing that they do changes a row of it.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import pytest
+
+from personas.options import Calendar
+from router.api.endpoints import Endpoint
+from router.api.table import ENDPOINTS
+from router.dashboard.pages import Page
+from router.dashboard.table import PAGES
+from router.records.journal import Delivered
+from tests.router.api.rig import Rig, open_rig
+from tests.router.tenancy import BLOCKED, NUMBERS, furnish, mark, rows_of
+
+ITS = mark("north")
+NUMBER = NUMBERS["north"].replace("+", "%2B")
+REFUSED = BLOCKED["north"].replace("+", "%2B")
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """How the door to something of the tenant north is knocked at.
+
+    ``hidden``: others hear that there is no such thing. ``own``: the same request is about the
+    things of whoever asks. ``nothing``: no tenant's things are behind it.
+    """
+
+    kind: Literal["hidden", "own", "nothing"]
+    path: str = ""  # with what it is about filled in
+    body: Any = None
+    form: dict[str, str] = field(default_factory=dict)
+    shows: bool = False  # its owner sees the mark
+    text: str = ""  # a body that is not JSON
+    away: bool = False  # its owner is told that no agent is in the room
+
+
+OWN, SHOWN = Knock("own"), Knock("own", shows=True)
+NOTHING = Knock("nothing")
+CALL = "/calls/call-of-north"
+
+API: dict[str, Knock] = {
+    "POST /login": NOTHING,
+    "POST /logout": NOTHING,
+    "GET /me": OWN,
+    "GET /users": SHOWN,
+    "POST /users": Knock(
+        "own", body={"email": "TENANT@example.org", "password": "long enough it is"}
+    ),
+    "PATCH /users/{email}": Knock("hidden", f"/users/{ITS}@example.org", body={"disabled": True}),
+    "GET /tokens": SHOWN,
+    "POST /tokens": Knock("own", body={"name": "new"}),
+    "DELETE /tokens/{id}": Knock("hidden", "/tokens/{token}"),
+    "GET /audit": SHOWN,
+    "GET /summary": Knock("own", "/summary?numbers=clear"),
+    "GET /sessions": Knock("own", "/sessions?numbers=clear"),
+    "GET /information": Knock("own", "/information?numbers=clear", shows=True),
+    "GET /calls": Knock("own", "/calls?numbers=clear", shows=True),
+    "GET /calls/{id}": Knock("hidden", CALL, shows=True),
+    "GET /calls/{id}/trace": Knock("hidden", f"{CALL}/trace", shows=True),
+    "POST /calls/{id}/persona": Knock(
+        "hidden", f"{CALL}/persona", body={"persona": {"personality": "You are Mia."}}, away=True
+    ),
+    "GET /calendars/{name}.ics": Knock("own", f"/calendars/{Calendar().name}.ics", shows=True),
+    "GET /dnc": Knock("own", "/dnc?numbers=clear", shows=True),
+    "POST /dnc": Knock("own", body={"number": "+13125550177"}),
+    "DELETE /dnc": Knock("hidden", f"/dnc?number={REFUSED}"),
+    "POST /dnc/import": Knock("own", text="phone\n+13125550178\n"),
+    "GET /numbers": Knock("own", "/numbers?numbers=clear"),
+    "PUT /numbers/{number}": NOTHING,  # the first tenant's admins manage them: see below
+    "DELETE /numbers/{number}": NOTHING,
+    "POST /personas/purge": Knock("hidden", body={"number": NUMBERS["north"]}),
+    "GET /campaigns": SHOWN,
+    "POST /campaigns": Knock("own", body={"name": "New"}),
+    "GET /campaigns/legacy/list": SHOWN,
+    "POST /campaigns/legacy/create": Knock("own", body={"name": "N", "agent_text": "x"}),
+    "POST /campaigns/legacy/update": Knock(
+        "hidden", body={"module": f"{ITS}.py", "agent_text": "changed"}
+    ),
+    "PATCH /campaigns/{key}": Knock("hidden", f"/campaigns/{ITS}", body={"agent_text": "new"}),
+    "POST /campaigns/{key}/duplicate": Knock(
+        "hidden", f"/campaigns/{ITS}/duplicate", body={"name": "Copy"}
+    ),
+    "POST /campaigns/{key}/archive": Knock("hidden", f"/campaigns/{ITS}/archive", body={}),
+    "POST /csv/upload": Knock("own", form={"file": "mine.csv"}),
+    "GET /csv/list": SHOWN,
+    "GET /csv/preview": Knock("hidden", f"/csv/preview?name={ITS}.csv", shows=True),
+    "POST /csv/select": Knock("hidden", body={"name": f"{ITS}.csv"}),
+    "GET /csv/export": Knock("hidden", f"/csv/export?name={ITS}.csv", shows=True),
+    "GET /csv/bad": Knock("hidden", f"/csv/bad?name={ITS}.csv"),
+    "DELETE /csv/{name}": Knock("hidden", f"/csv/{ITS}.csv"),
+}
+
+SITE: dict[str, Knock] = {
+    "GET /login": NOTHING,
+    "POST /login": NOTHING,
+    "POST /logout": NOTHING,
+    "POST /language": NOTHING,
+    "GET /": SHOWN,
+    "GET /calls": Knock("own", "/calls?numbers=clear", shows=True),
+    "GET /calls/{id}": Knock("hidden", f"{CALL}?numbers=clear", shows=True),
+    "GET /who": Knock("hidden", f"/who?number={NUMBER}"),
+    "GET /webhooks": SHOWN,
+    "GET /system": NOTHING,
+    "GET /settings": SHOWN,
+}
+
+
+def named(rows: tuple[Endpoint, ...] | tuple[Page, ...]) -> dict[str, str]:
+    return {f"{one.method} {one.path}": one.path for one in rows}
+
+
+def test_every_route_and_page_says_whose_things_are_behind_it() -> None:
+    assert set(API) == set(named(ENDPOINTS))
+    assert set(SITE) == set(named(PAGES))
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with open_rig(tmp_path) as rig:
+        for tenant in ("north", "south", "default"):
+            await furnish(rig, tenant)
+        yield rig
+
+
+async def knocked(rig: Rig, door: str, knock: Knock, tenant: str) -> httpx.Response:
+    method, path = door.split(" ")
+    prefix = "/api" if knock is API.get(door) else ""
+    tokens = await rig.services.access.accounts.tokens("north")
+    its_token = next(one.id for one in tokens if one.name == ITS)
+    url = prefix + (knock.path or path).replace("{token}", its_token)
+    assert not re.search(r"\{\w+\}", url), "say what the path is about"
+    headers = await rig.token("admin", tenant)
+    async with rig.client() as client:
+        if knock.form:
+            files = {"file": (knock.form["file"], b"phone\n+13125550111\n")}
+            return await client.request(method, url, files=files, headers=headers)
+        if knock.text:
+            headers |= {"content-type": "text/csv"}
+            return await client.request(method, url, content=knock.text, headers=headers)
+        if method == "GET" or knock.body is None:
+            return await client.request(method, url, headers=headers)
+        if not prefix:
+            return await client.request(method, url, data=knock.body, headers=headers)
+        body = {
+            key: str(value).replace("TENANT", tenant) if isinstance(value, str) else value
+            for key, value in knock.body.items()
+        }
+        return await client.request(method, url, json=body, headers=headers)
+
+
+DOORS = [
+    (door, knock)
+    for table in (API, SITE)
+    for door, knock in table.items()
+    if knock.kind != "nothing"
+]
+
+
+def gentle(door: tuple[str, Knock]) -> int:
+    """Order doors so that what is deleted has been looked at."""
+    method, path = door[0].split(" ")
+    return {"GET": 0, "DELETE": 3}.get(method, 2 if path.endswith("/archive") else 1)
+
+
+async def test_nobody_sees_or_changes_what_is_another_tenants(rig: Rig) -> None:
+    before = await rows_of(rig, "north")
+    for tenant in ("south", "default"):
+        for door, knock in DOORS:
+            answer = await knocked(rig, door, knock, tenant)
+
+            assert ITS not in answer.text, door
+            if door != "GET /numbers":  # the first tenant's admins manage those of all
+                assert NUMBERS["north"] not in answer.text, door
+            assert (answer.status_code == 404) is (knock.kind == "hidden"), (door, answer.text)
+            assert answer.status_code < 500, (door, answer.text)
+            if not door.startswith("GET"):
+                assert await rows_of(rig, "north") == before, door
+
+
+async def test_whose_it_is_gets_it(rig: Rig) -> None:
+    for door, knock in sorted(DOORS, key=gentle):
+        its = await knocked(rig, door, knock, "north")
+
+        refused_by_livekit = knock.away and "no_agent" in its.text
+        assert its.status_code < 400 or refused_by_livekit, (door, its.text)
+        assert not knock.shows or ITS in its.text, door
+
+
+async def test_only_the_first_tenants_admins_say_whose_a_number_is(rig: Rig) -> None:
+    path = f"/api/numbers/{NUMBER}"
+    async with rig.client() as client:
+        south = await rig.token("admin", "south")
+        taken = await client.put(path, json={"tenant": "south"}, headers=south)
+        freed = await client.delete(path, headers=south)
+        seen = (await client.get("/api/numbers", headers=south)).json()["items"]
+        first = await rig.token("admin")
+        bad = await client.put(path, json={"tenant": "no good"}, headers=first)
+        given = await client.put(path, json={"tenant": "south"}, headers=first)
+        every = (await client.get("/api/numbers?numbers=clear", headers=first)).json()["items"]
+        back = await client.delete(path, headers=first)
+        again = await client.delete(path, headers=first)
+
+    assert [taken.status_code, freed.status_code] == [403, 403]
+    assert [one["tenant"] for one in seen] == ["south"]
+    assert bad.status_code == 422
+    assert given.json() == {"number": "[…20]", "tenant": "south"}
+    assert {one["number"]: one["tenant"] for one in every} == {
+        NUMBERS["north"]: "south",
+        NUMBERS["south"]: "south",
+        NUMBERS["default"]: "default",
+    }
+    assert [back.status_code, again.status_code] == [204, 404]
+
+
+async def test_a_refused_delivery_is_the_first_tenants_to_see(rig: Rig) -> None:
+    rig.services.journal.note(Delivered(1.0, 401, "refused", "bad_signature"))
+    assert await rig.services.journal.write()
+
+    assert "bad_signature" in (await knocked(rig, "GET /webhooks", SHOWN, "default")).text
+    assert "bad_signature" not in (await knocked(rig, "GET /webhooks", SHOWN, "north")).text
+
+
+async def test_purging_all_forgets_ones_own_numbers_alone(rig: Rig) -> None:
+    async with rig.client() as client:
+        body = {"all": True, "live": True}
+        for tenant in ("north", "default"):
+            headers = await rig.token("operator", tenant)
+            answer = await client.post("/api/personas/purge", json=body, headers=headers)
+            assert answer.json()["purged"] == "all"
+            assert answer.status_code == 200
