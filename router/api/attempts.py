@@ -41,7 +41,7 @@ _STRICT: Final = ConfigDict(extra="forbid", hide_input_in_errors=True)
 Text = Annotated[str | None, Field(max_length=200)]
 
 
-class WhichAttempts(Listing):
+class AttemptList(Listing):
     """Which attempts; what is left out does not matter."""
 
     campaign: Text = None
@@ -71,7 +71,7 @@ class Said(BaseModel):
     disposition: Annotated[str | None, Field(min_length=1, max_length=32)] = None
 
 
-class AttemptShown(BaseModel):
+class WholeAttempt(BaseModel):
     """An attempt; times are Unix seconds. Its id is the call's too."""
 
     model_config = ConfigDict(extra="allow")
@@ -85,16 +85,16 @@ class AttemptShown(BaseModel):
     note: str
 
 
-class AttemptsShown(BaseModel):
+class WholeAttempts(BaseModel):
     """A page of attempts, the latest first."""
 
-    items: list[AttemptShown]
+    items: list[WholeAttempt]
     next: str | None
 
 
 async def list_attempts(ask: Ask) -> Response:
     """List attempts."""
-    asked: WhichAttempts = ask.query
+    asked: AttemptList = ask.query
     which = AttemptFilter(tenant=ask.tenant, campaign=asked.campaign, state=asked.state)
     try:
         page = await Outcomes(ask.services.store).page(which, asked.cursor, asked.limit)

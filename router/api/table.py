@@ -327,8 +327,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=attempts.list_attempts,
         needs="viewer",
         summary="Attempts to call somebody",
-        query=attempts.WhichAttempts,
-        answer=attempts.AttemptsShown,
+        query=attempts.AttemptList,
+        answer=attempts.WholeAttempts,
         csv=True,
     ),
     Endpoint(
@@ -339,7 +339,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Call a number or a lead, if the gate allows it",
         body=attempts.NewAttempt,
         form=True,
-        answer=attempts.AttemptShown,
+        answer=attempts.WholeAttempt,
         status=201,
     ),
     Endpoint(
@@ -349,7 +349,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         needs="viewer",
         summary="One attempt, with the gate's verdict and what it rests on",
         query=WhichNumbers,
-        answer=attempts.AttemptShown,
+        answer=attempts.WholeAttempt,
     ),
     Endpoint(
         method="PATCH",
@@ -359,7 +359,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Say how a call was: a note, a disposition",
         body=attempts.Said,
         form=True,
-        answer=attempts.AttemptShown,
+        answer=attempts.WholeAttempt,
     ),
     Endpoint(
         method="POST",

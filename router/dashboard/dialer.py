@@ -22,13 +22,14 @@ from router.api.attempts import (
 )
 from router.api.calls import WhichNumbers
 from router.api.campaigns import find_campaign
-from router.api.endpoints import note, read_as
+from router.api.dialing import start_campaign
+from router.api.endpoints import read_as
 from router.api.leads import find_list
 from router.campaigns.model import DEFAULT
 from router.campaigns.refusals import fix_of
 from router.dashboard.pages import Visit, safe_path, to
 from router.dashboard.runs import wish
-from router.errors import RequestRefused, RunRefused
+from router.errors import RequestRefused
 from router.records.attempts import Attempt
 from router.records.outcomes import AttemptFilter, Outcomes
 
@@ -183,20 +184,10 @@ async def _go_through(visit: Visit, wanted: Mapping[str, str]) -> None:
     """Call one lead after another, from this one on."""
     key = wanted.get("campaign", DEFAULT.key)
     found = await find_list(visit, wanted.get("list"))
-    try:
-        await visit.services.engine.start(
-            key,
-            tenant=visit.tenant,
-            list_name=found.name,
-            mode="next",
-            position=int(wanted["lead"]),
-            by=visit.principal.who if visit.principal else "",
-        )
-    except (RunRefused, ValueError) as exc:
-        fix = exc.fix if isinstance(exc, RunRefused) else "name a lead by its place"
-        reason = exc.reason if isinstance(exc, RunRefused) else "no_lead"
-        raise RequestRefused(reason, status=409, fix=fix) from None
-    await note(visit, "campaign.started", f"{key} next {wanted['lead']}")
+    position = wanted["lead"]
+    if not position.isascii() or not position.isdigit():
+        raise RequestRefused("no_lead", status=422, fix="name a lead by its place, from 1")
+    await start_campaign(visit, key, list_name=found.name, mode="next", position=int(position[:9]))
 
 
 def _brief(attempt: Attempt | None) -> dict[str, Any] | None:

@@ -4,12 +4,17 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from router.api.attempts import document_of
-from router.api.endpoints import note
+from router.api.dialing import (
+    pause_campaign,
+    resume_campaign,
+    start_campaign,
+    stop_campaign,
+)
 from router.campaigns.hours import strip_of, windows_of, zones_of
 from router.campaigns.policies import shipped
 from router.campaigns.progress import Run
 from router.dashboard.pages import Visit
-from router.errors import RequestRefused, RunRefused
+from router.errors import RequestRefused
 from router.records.campaigns import KnownCampaign
 from router.records.outcomes import AttemptFilter, Figures, Outcomes
 
@@ -25,24 +30,18 @@ async def wish(visit: Visit, key: str, wanted: str, list_name: str | None = None
     Raises:
         RequestRefused: 409, not now; 422, there is no such wish.
     """
-    engine, tenant = visit.services.engine, visit.tenant
-    try:
-        match wanted:
-            case "start":
-                by = visit.principal.who if visit.principal else ""
-                await engine.start(key, tenant=tenant, list_name=list_name, by=by)
-            case "pause":
-                await engine.pause(key, tenant=tenant)
-            case "resume":
-                await engine.resume(key, tenant=tenant)
-            case "stop" | "stop_now":
-                await engine.stop(key, now=wanted == "stop_now", tenant=tenant)
-            case _:
-                fix = "start, pause, resume, stop or stop_now"
-                raise RequestRefused("no_such_wish", status=422, fix=fix)
-    except RunRefused as exc:
-        raise RequestRefused(exc.reason, status=409, fix=exc.fix) from None
-    await note(visit, f"campaign.{wanted}", key)
+    match wanted:
+        case "start":
+            await start_campaign(visit, key, list_name=list_name)
+        case "pause":
+            await pause_campaign(visit, key)
+        case "resume":
+            await resume_campaign(visit, key)
+        case "stop" | "stop_now":
+            await stop_campaign(visit, key, now=wanted == "stop_now")
+        case _:
+            fix = "start, pause, resume, stop or stop_now"
+            raise RequestRefused("no_such_wish", status=422, fix=fix)
 
 
 async def run_of(visit: Visit, known: KnownCampaign) -> dict[str, Any]:
