@@ -10,7 +10,7 @@ fifth of a ring time of a millisecond. uvicorn parses it, and what comes in piec
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
@@ -21,8 +21,11 @@ from uvicorn.server import ServerState
 
 from router.answers import Answer
 
-#: Answers a POST, given the lifespan's state, the headers and the body. It never raises.
-Take: TypeAlias = Callable[[Mapping[str, Any], list[tuple[bytes, bytes]], bytes], Awaitable[Answer]]
+#: Answers a POST, given the lifespan's state, the headers and the body: at once if it can.
+#: Neither it nor what it returns raises.
+Take: TypeAlias = Callable[
+    [Mapping[str, Any], list[tuple[bytes, bytes]], bytes], Answer | Coroutine[Any, Any, Answer]
+]
 Reason = Literal[
     "head_slow", "head_large", "request_slow", "newcomers", "connections", "reader_slow"
 ]
@@ -99,14 +102,27 @@ class _Whole:
         self.more_body = True
         self.disconnected = False
         self.response_complete = False
+        self.answer: Answer | Coroutine[Any, Any, Answer]
+
+    def begin(self) -> None:
+        """Answer it, in a task of its own where that takes its time."""
+        of = self.of
+        self.answer = self.take(of.app_state, self.headers, self.body)
+        if isinstance(self.answer, Answer) and not of.flow.write_paused:
+            self._send(self.answer)
+        else:
+            of.start(self)
 
     async def run_asgi(self, _app: ASGI3Application) -> None:
+        """Answer it as uvicorn has it done."""
+        answer = self.answer if isinstance(self.answer, Answer) else await self.answer
+        if self.of.flow.write_paused and not self.disconnected:
+            await self.of.flow.drain()  # it does not read what it asks for
+        if not self.disconnected:
+            self._send(answer)
+
+    def _send(self, answer: Answer) -> None:
         of = self.of
-        answer = await self.take(of.app_state, self.headers, self.body)
-        if of.flow.write_paused and not self.disconnected:
-            await of.flow.drain()  # it does not read what it asks for
-        if self.disconnected:
-            return
         content = [answer.head]
         for name, value in of.server_state.default_headers:
             content += (name, b": ", value, b"\r\n")
@@ -214,8 +230,12 @@ class GuardedProtocol(HttpToolsProtocol):
         """Answer it, if it is not being answered while it comes."""
         HttpToolsProtocol.on_message_complete(self)
         if self._begun is not None:
-            self._begun = None
-            self._start_asgi_task(self.cycle, self.app)
+            whole, self._begun = self._begun, None
+            whole.begin()
+
+    def start(self, whole: _Whole) -> None:
+        """Begin a task that uvicorn waits for when it ends."""
+        self._start_asgi_task(cast("RequestResponseCycle", whole), self.app)
 
     def _in_pieces(self, begun: _Whole) -> RequestResponseCycle:
         """Leave a request to uvicorn, and what has come of its body."""

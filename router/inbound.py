@@ -107,14 +107,24 @@ class InboundCalls:
     report_for: Callable[[str], Report | None] = lambda _call_id: None  # by call id
     tracer: Tracer = field(default=get_tracer("persona-router"))
 
-    async def take(self, event: Event) -> Outcome:
-        """Dispatch an agent if *event* is a caller who needs one."""
-        decision = await self._decide(event)
-        if isinstance(decision, Ignore):
-            return Outcome("ignored", decision.because)
+    def sort(self, event: Event) -> Answer | Outcome:
+        """Return the call to ``answer`` that *event* is, or what became of it if it is none."""
+        decision = decide(event, self.trunks.plan)
         if isinstance(decision, Refuse):
             log.warning("call.refused", event_id=event.event_id, because=decision.because)
             return Outcome("refused", decision.because)
+        if isinstance(decision, Ignore):
+            return Outcome("ignored", decision.because)
+        return decision
+
+    async def take(self, event: Event) -> Outcome:
+        """Dispatch an agent if *event* is a caller who needs one."""
+        sorted_ = self.sort(event)
+        return sorted_ if isinstance(sorted_, Outcome) else await self.answer(sorted_, event)
+
+    async def answer(self, decision: Answer, event: Event) -> Outcome:
+        """Dispatch an agent to the caller that *event* is, as ``sort`` has said."""
+        decision = await self._learn(decision, event)
         trail = Trail(decision.call.dialed)
         if not is_heard(self.tracer):
             return replace(await self._answer(decision, event, trail), trail=trail)
@@ -197,9 +207,14 @@ class InboundCalls:
 
     async def _decide(self, event: Event) -> Decision:
         decision = decide(event, self.trunks.plan)
-        if isinstance(decision, Answer) and not decision.call.dialed.dialed_as:
-            return decide(event, await self.trunks.learn())
-        return decision
+        return await self._learn(decision, event) if isinstance(decision, Answer) else decision
+
+    async def _learn(self, answer: Answer, event: Event) -> Answer:
+        """Look at the trunks again where the number is hidden."""
+        if answer.call.dialed.dialed_as:
+            return answer
+        learned = decide(event, await self.trunks.learn())
+        return learned if isinstance(learned, Answer) else answer
 
     async def _answer(self, answer: Answer, event: Event, trail: Trail) -> Outcome:
         call, webhook_at = answer.call, self.clock()

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import structlog
@@ -14,6 +15,7 @@ from router.events import verify
 from router.inbound import AGAIN, Outcome
 from router.metrics import Metrics
 from router.records.journal import Delivered
+from router.routing import Answer as Call
 from router.routing import Event
 from router.services import Services, State
 
@@ -40,13 +42,28 @@ class WebhookEndpoint:
             except DeliveryRefused as exc:
                 answer = _refused(services, exc, received_at)
             else:
-                answer = await deliver(scope["state"], scope["headers"], body)
+                answered = deliver(scope["state"], scope["headers"], body)
+                answer = answered if isinstance(answered, Answer) else await answered
         for message in answer.messages:
             await send(message)
 
 
-async def deliver(state: Mapping[str, Any], headers: Headers, body: bytes) -> Answer:
-    """Answer one delivery. Never raises: a defect of ours must not lose the call.
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A delivery of LiveKit's: when it came, and from when to when it was verified."""
+
+    event: Event
+    received_at: float  # Unix seconds
+    started: float  # these two are the performance counter's
+    verified: float
+
+
+def deliver(
+    state: Mapping[str, Any], headers: Headers, body: bytes
+) -> Answer | Coroutine[Any, Any, Answer]:
+    """Answer one delivery: at once, unless somebody is ringing.
+
+    Neither it nor what it returns raises: a defect of ours must not lose the call.
 
     Args:
         state: the lifespan's.
@@ -54,58 +71,75 @@ async def deliver(state: Mapping[str, Any], headers: Headers, body: bytes) -> An
         body: what they came with.
     """
     services: Services = state["services"]
-    metrics = services.metrics
     received_at, started = services.clock(), time.perf_counter()
-    event: Event | None = None
     try:
         event = verify(_authorization(headers), body, received_at, services.keys)
-        verified = time.perf_counter()
-        verify_ms = round((verified - started) * 1000, 2)
-        gate = services.gate
+    except DeliveryRefused as exc:
+        return _refused(services, exc, received_at)
+    came = _Verified(event, received_at, started, time.perf_counter())
+    try:
+        sorted_ = services.inbound.sort(event)
+        if isinstance(sorted_, Outcome):
+            return _done(services, came, sorted_)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, somebody may be ringing
+        return _crashed(services, came, exc)
+    return _answered(services, came, sorted_)
+
+
+async def _answered(services: Services, came: _Verified, call: Call) -> Answer:
+    metrics, gate, event = services.metrics, services.gate, came.event
+    try:
         if not gate.enter() and (again_in_s := await gate.wait()):
             metrics.count_event(event.name)
             metrics.deliveries["put_off"].inc()
             return again(again_in_s)
         began = time.perf_counter()
         try:
-            outcome = await services.inbound.take(event)
+            outcome = await services.inbound.answer(call, event)
         finally:
-            gate.leave(time.perf_counter() - began)
-            metrics.count_event(event.name)  # not before: somebody may be ringing
-        metrics.deliveries[outcome.verdict].inc()
-        services.tally.delivered(event)
+            dispatched = time.perf_counter()
+            gate.leave(dispatched - began)
         if outcome.verdict == "dispatched":
-            at = (started, verified, began, time.perf_counter())
             # In the loop's next turn, when the answer is on its way.
-            asyncio.get_running_loop().call_soon(_count_stages, metrics, event, received_at, at)
-        if event.name == "room_finished":
-            services.calls.room_finished(event.room_sid)
-        repeated = outcome.verdict in AGAIN
-        services.journal.note(
-            _delivered(event, outcome, 503 if repeated else 200, received_at, verify_ms)
-        )
-        return again(outcome.again_in_s) if repeated else DONE
-    except DeliveryRefused as exc:
-        return _refused(services, exc, received_at)
-    except Exception:  # LiveKit delivers again
-        log.exception("delivery.crashed", event_id=event.event_id if event else None)
-        metrics.deliveries["crashed"].inc()
-        because = "a defect of ours; the log has more"
-        services.journal.note(Delivered(received_at, 503, "crashed", because, event=event))
-        return again(1.0)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(_count_stages, metrics, came, began, dispatched)
+        return _done(services, came, outcome)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, somebody may be ringing
+        return _crashed(services, came, exc)
 
 
-def _count_stages(
-    metrics: Metrics, event: Event, received_at: float, at: tuple[float, float, float, float]
-) -> None:
-    """Count the stages around the dispatch; *at*: begun, verified, out of the queue, dispatched."""
-    started, verified, began, dispatched = at
-    if event.participant is not None and event.participant.joined_at:
-        late_s = received_at - event.participant.joined_at
+def _done(services: Services, came: _Verified, outcome: Outcome) -> Answer:
+    event = came.event
+    services.metrics.count_event(event.name)
+    services.metrics.deliveries[outcome.verdict].inc()
+    services.tally.delivered(event)
+    if event.name == "room_finished":
+        services.calls.room_finished(event.room_sid)
+    repeated = outcome.verdict in AGAIN
+    services.journal.note(_delivered(came, outcome, 503 if repeated else 200))
+    return again(outcome.again_in_s) if repeated else DONE
+
+
+def _crashed(services: Services, came: _Verified, exc: Exception) -> Answer:
+    """Say that something broke that nobody thought of; LiveKit delivers again."""
+    event = came.event
+    log.error("delivery.crashed", event_id=event.event_id, exc_info=exc)
+    services.metrics.count_event(event.name)
+    services.metrics.deliveries["crashed"].inc()
+    because = "a defect of ours; the log has more"
+    services.journal.note(Delivered(came.received_at, 503, "crashed", because, event=event))
+    return again(1.0)
+
+
+def _count_stages(metrics: Metrics, came: _Verified, began: float, dispatched: float) -> None:
+    """Count the stages around the dispatch; *began*: out of the queue."""
+    participant = came.event.participant
+    if participant is not None and participant.joined_at:
+        late_s = came.received_at - participant.joined_at
         metrics.stages["webhook"].observe(max(0.0, late_s))
-    metrics.stages["verify"].observe(verified - started)
-    metrics.stages["queue"].observe(began - verified)
-    metrics.answering.observe(dispatched - started)
+    metrics.stages["verify"].observe(came.verified - came.started)
+    metrics.stages["queue"].observe(began - came.verified)
+    metrics.answering.observe(dispatched - came.started)
 
 
 def _refused(services: Services, exc: DeliveryRefused, received_at: float) -> Answer:
@@ -118,11 +152,10 @@ def _refused(services: Services, exc: DeliveryRefused, received_at: float) -> An
     return BY_STATUS[exc.status]
 
 
-def _delivered(
-    event: Event, outcome: Outcome, status: int, received_at: float, verify_ms: float
-) -> Delivered:
+def _delivered(came: _Verified, outcome: Outcome, status: int) -> Delivered:
     trail, because = outcome.trail, outcome.because
-    decided = outcome.decided
+    event, received_at, decided = came.event, came.received_at, outcome.decided
+    verify_ms = round((came.verified - came.started) * 1000, 2)
     if trail is None:
         stages = {"verify": verify_ms}
         return Delivered(

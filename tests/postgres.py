@@ -3,11 +3,12 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,13 @@ class Postgres:
     """A running server."""
 
     port: int
+    start: Callable[[], None]  # again, after `kill`
+    data: Path
+
+    def kill(self) -> None:
+        """End it as ``kill -9`` does, with whatever it was doing."""
+        pid = int((self.data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+        os.kill(pid, signal.SIGKILL)
 
     def url(self, database: str = "postgres") -> str:
         """Address of one database."""
@@ -45,8 +53,8 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def running() -> Iterator[Postgres]:
-    """Start a server with an empty cluster; stop it and remove the cluster."""
+def running(place: Path | None = None) -> Iterator[Postgres]:
+    """Start a server with an empty cluster, in a folder *place*; stop it and remove the cluster."""
     folder = binaries()
     assert folder is not None, HOW
     root = os.geteuid() == 0  # PostgreSQL refuses to run as root
@@ -54,20 +62,25 @@ def running() -> Iterator[Postgres]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    cluster = Path(tempfile.mkdtemp(prefix="persona-router-postgres-"))
+    cluster = Path(tempfile.mkdtemp(prefix="persona-router-postgres-", dir=place))
     if user:
         shutil.chown(cluster, user)
 
     def run(*command: str | Path) -> None:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=user, cwd=cluster)
+        out, errors = subprocess.DEVNULL, subprocess.PIPE
+        subprocess.run(command, check=True, stdout=out, stderr=errors, user=user, cwd=cluster)
 
     try:
         data = cluster / "data"
         run(folder / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N")
         control = (folder / "pg_ctl", "-D", data, "-l", cluster / "log", "-w")
-        run(*control, "-o", f"-h 127.0.0.1 -p {port} -k {cluster} -F", "start")
+
+        def start() -> None:
+            run(*control, "-o", f"-h 127.0.0.1 -p {port} -k {cluster} -F", "start")
+
+        start()
         try:
-            yield Postgres(port)
+            yield Postgres(port, start, data)
         finally:
             run(*control, "-m", "fast", "stop")
     finally:

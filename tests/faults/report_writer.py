@@ -1,8 +1,8 @@
 """A worker's reporting without its conversations, as a process that can be killed at any moment.
 
-``python -m tests.faults.report_writer FOLDER URL SECRET MODE``: ``write`` begins calls until it is
-killed and resends what earlier processes left, ``drain`` only resends, until nothing is left.
-``forget`` writes without a disk: the known-bad variant. What it was told to be kept stands in
+``python -m tests.faults.report_writer FOLDER URL SECRET MODE AT_ONCE``: ``write`` begins calls
+until it is killed and resends what earlier processes left, ``drain`` only resends, until nothing is
+left. ``forget`` writes without a disk: the known-bad variant. What it was told to be kept stands in
 FOLDER/truth.log, flushed.
 """
 
@@ -75,7 +75,7 @@ async def main() -> int:
     spool = folder / ("no-folder" if mode == "forget" else "spool")
     tasks = [
         asyncio.create_task(hold(folder, spool, url, secret, truth))
-        for _ in range(AT_ONCE if mode != "drain" else 0)
+        for _ in range(int(sys.argv[5]) if mode != "drain" else 0)
     ]
     until = time.monotonic() + DRAIN_S
     while mode != "drain" or files_in(folder / "spool"):

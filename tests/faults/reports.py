@@ -11,6 +11,7 @@ from pathlib import Path
 
 from personas.reports import FactEvent, TurnEvent, read_event
 from router.demo.processes import Child, answers, free_port
+from tests.faults.report_writer import AT_ONCE
 from tests.faults.scenario import Control, Ground, Scenario, Seen
 
 SECRET = "reports-scenario-secret-of-32-bytes-or-more"
@@ -26,9 +27,13 @@ def environment() -> dict[str, str]:
 class Processes:
     """One router and one worker, which are started again whenever they were killed."""
 
-    def __init__(self, folder: Path, mode: str) -> None:
+    def __init__(
+        self, folder: Path, mode: str, *, database_url: str = "", at_once: int = AT_ONCE
+    ) -> None:
         self.folder = folder
         self._mode = mode
+        self._database_url = database_url
+        self._at_once = at_once
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}/api/reports"
         self.database = folder / "state" / "persona-router.db"
@@ -42,6 +47,7 @@ class Processes:
             "HOST": "127.0.0.1",
             "PORT": str(self._port),
             "STATE_DIR": str(self.folder / "state"),
+            "DATABASE_URL": self._database_url,
         }
         child = Child(
             "router",
@@ -59,7 +65,7 @@ class Processes:
         program = [sys.executable, "-m", "tests.faults.report_writer"]
         return Child(
             "writer",
-            [*program, str(self.folder), self.url, SECRET, mode or self._mode],
+            [*program, str(self.folder), self.url, SECRET, mode or self._mode, str(self._at_once)],
             log_path=self.folder / "writer.log",
             env=environment(),
             cwd=Path.cwd(),

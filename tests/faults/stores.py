@@ -15,7 +15,6 @@ import psycopg
 import sqlalchemy as sa
 
 from router.db import Store
-from router.demo.services import RouterProcess
 from router.records.claims import claims
 from router.records.journal import journal
 from tests import postgres, redis_server
@@ -42,13 +41,13 @@ class Disk:
     mounted: bool
 
     @contextmanager
-    def full(self, router: RouterProcess) -> Iterator[None]:
-        """Leave no room on it; without one, let the files of *router* grow no further."""
+    def full(self, pid: int, log_path: Path) -> Iterator[None]:
+        """Leave no room on it; without one, let the files of the process *pid* grow no further."""
         if not self.mounted:
             database = (self.folder / name for name in ("calls.db", "calls.db-wal"))
-            files = [*database, router.log_path]
+            files = [*database, log_path]
             most = max(path.stat().st_size for path in files) + 8192
-            pid, limit = router.child.pid, resource.RLIMIT_FSIZE
+            limit = resource.RLIMIT_FSIZE
             before = resource.prlimit(pid, limit, (most, resource.RLIM_INFINITY))
             yield
             resource.prlimit(pid, limit, before)
@@ -62,10 +61,10 @@ class Disk:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Disk]:
+def small_disk(folder: Path, size: str = DISK) -> Iterator[Disk]:
     """Mount one if that is allowed."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:
         mounted = subprocess.run(mount, capture_output=True, timeout=10, check=False).returncode
     except OSError:
@@ -158,7 +157,8 @@ async def run(ground: Ground, *, database_url: str = "", policy: str = "") -> Se
                 await asyncio.sleep(LOCKED_S[size])
             await asyncio.sleep(CALM_S[size])
             if fills:
-                with disk.full(routers.routers[0]):
+                router = routers.routers[0]
+                with disk.full(router.child.pid, router.log_path):
                     await asyncio.sleep(AWAY_S[size])
             await asyncio.sleep(CALM_S[size])
 

@@ -67,15 +67,15 @@ async def late_worker(ground: Ground, *, watch: bool) -> Seen:
         return ringing(lines)
 
 
-async def worker_never_on_time(ground: Ground) -> Seen:
+async def worker_never_on_time(ground: Ground, *, watch: bool) -> Seen:
     """Place calls on a worker that is late every time: the ringing has to end."""
     settings = {"ANSWER_TIMEOUT_S": "1.0"}
     async with (
-        open_stage(ground, settings=settings) as stage,
+        open_stage(ground, settings=settings, watch=watch) as stage,
         stage.light_agent("agent", "--late-s=4", "--late-for-s=900"),
         stage.calls(2) as lines,
     ):
-        await settle(lines, timeout_s=ANSWER_S)
+        await settle(lines, timeout_s=ANSWER_S if watch else 10.0)
         return ringing(lines)
 
 
@@ -141,16 +141,17 @@ async def freeze_worker(ground: Ground, *, watch: bool) -> Seen:
     return harmed(losses, "frozen", within_s=FROZEN_WAIT_S)
 
 
-async def lose_jobs(ground: Ground) -> Seen:
+async def lose_jobs(ground: Ground, *, watch: bool) -> Seen:
     """Harm the job processes of a real worker, which goes on and takes the next attempts."""
     losses: dict[Harm, list[Loss]] = {"killed": [], "frozen": []}
-    async with open_stage(ground) as stage, stage.real_agent("agent") as agent:
+    async with open_stage(ground, watch=watch) as stage, stage.real_agent("agent") as agent:
         for harm, found in losses.items():
-            async with stage.calls(5, every_s=0.2) as lines:
+            async with stage.calls(5 if watch else 2, every_s=0.2) as lines:
                 await settle(lines, timeout_s=ANSWER_S)
                 held = partial(_pids, agent.child.log, lines)
                 pids = await until(held, what="processes that hold the calls")
-                found.extend(await _harm(pids, harm, lines, WAIT_S))
+                wait_s = WAIT_S if watch else REPLACED_S + 1
+                found.extend(await _harm(pids, harm, lines, wait_s))
             ground.say(f"{len(found)} job processes {harm}")
     seen = [harmed(found, harm, within_s=REPLACED_S) for harm, found in losses.items()]
     return Seen(all(one.holds for one in seen), "; ".join(one.figures for one in seen))
@@ -214,7 +215,10 @@ SCENARIOS = (
         name="worker_never_on_time",
         fault="a worker that accepts after 4 s, always",
         must="the router answers as last resort, or the ringing ends with a reason",
-        run=worker_never_on_time,
+        run=partial(worker_never_on_time, watch=True),
+        controls=(
+            Control(name="no_watch", bad=BLIND, run=partial(worker_never_on_time, watch=False)),
+        ),
         quick=False,
         needs_livekit=True,
     ),
@@ -240,7 +244,8 @@ SCENARIOS = (
         name="job_lost",
         fault="job processes of our worker killed and frozen in the middle of calls",
         must=f"each agent replaced, p95 ≤ {REPLACED_S:g} s, or the call ended",
-        run=lose_jobs,
+        run=partial(lose_jobs, watch=True),
+        controls=(Control(name="no_watch", bad=BLIND, run=partial(lose_jobs, watch=False)),),
         quick=False,
         needs_livekit=True,
     ),
