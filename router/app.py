@@ -113,6 +113,7 @@ def build_app(
                 asyncio.create_task(services.inbound.owed.run()),
                 asyncio.create_task(services.watch.run()),
                 asyncio.create_task(services.bookkeeping.run()),
+                asyncio.create_task(services.sweeper.run()),
                 asyncio.create_task(services.notifier.run()),
                 asyncio.create_task(services.numbers.run()),
                 asyncio.create_task(services.engine.run()),

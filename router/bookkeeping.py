@@ -1,4 +1,4 @@
-"""Keeps the records of calls true while nobody reports: closes them, and deletes old ones.
+"""Keeps the records of calls true while nobody reports: closes them.
 
 A call's own agent closes its record. Where that does not happen, the end is seen here: the claim
 has ended, the room is not listed any more, or nothing was heard for hours. Every replica does it:
@@ -14,12 +14,12 @@ from typing import Protocol
 import structlog
 
 from router.errors import LiveKitUnavailable, StoreUnavailable
-from router.records.calls import CHUNK, Calls
+from router.records.calls import Calls
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 5.0
-PURGE_EVERY_S = 60.0
+GIVE_UP_EVERY_S = 60.0
 
 
 class RoomList(Protocol):
@@ -32,13 +32,12 @@ class RoomList(Protocol):
 
 @dataclass(kw_only=True, slots=True)
 class Bookkeeping:
-    """Looks after the records; those that began more than *days* ago are deleted."""
+    """Looks after the records."""
 
     calls: Calls
     livekit: RoomList
-    days: float
     monotonic: Callable[[], float] = time.monotonic
-    _purged_at: float = float("-inf")
+    _gave_up_at: float = float("-inf")
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -59,9 +58,9 @@ class Bookkeeping:
             await self.calls.close_finished()
             await self.calls.close_ended()
             await self._close_vanished()
-            if self.monotonic() - self._purged_at >= PURGE_EVERY_S:
-                self._purged_at = self.monotonic()
-                await self._purge()
+            if self.monotonic() - self._gave_up_at >= GIVE_UP_EVERY_S:
+                self._gave_up_at = self.monotonic()
+                await self._give_up()
         except (StoreUnavailable, LiveKitUnavailable) as exc:
             log.warning("records.not_kept_up", kind=type(exc).__name__, reason=exc.reason)
         except Exception:  # the next turn may do better
@@ -77,8 +76,6 @@ class Bookkeeping:
             await self.calls.ended(gone, "the room is gone")
             log.info("records.closed", because="the room is gone", count=len(gone))
 
-    async def _purge(self) -> None:
+    async def _give_up(self) -> None:
         if given_up := await self.calls.give_up_silent():
             log.info("records.closed", because="nothing was heard of it", count=given_up)
-        while await self.calls.purge(self.days) == CHUNK:
-            log.debug("records.purged", count=CHUNK)

@@ -271,6 +271,21 @@ class Metrics:
             "outcome",
             ("delivered", "failed", "given_up", "hook_disabled"),
         )
+        self.deleted = self._counters(
+            "deleted",
+            "Rows that were deleted because of their age, by kind.",
+            "kind",
+            (
+                "calls",
+                "transcripts",
+                "facts",
+                "leads",
+                "attempts",
+                "notices",
+                "appointments",
+                "audit",
+            ),
+        )
         self.opt_outs = self._counters(
             "opt_outs",
             "Wishes not to be called, however they came.",

@@ -55,10 +55,12 @@ from router.records.numbers import Numbers
 from router.records.outbox import Outbox
 from router.records.owed import Owed
 from router.records.recollection import Recollection
+from router.records.retention import DAY_S, kinds
 from router.records.runs import Capacity, Runs
 from router.recovery import Limits
 from router.routing import NumberingPlan
 from router.settings import RouterSettings
+from router.sweeper import LEASE_S, Sweeper
 from router.tally import Tally
 from router.tokens import Keys
 from router.tool_runs import Toolbox
@@ -90,6 +92,7 @@ class Services:
     calls: Calls
     tally: Tally
     bookkeeping: Bookkeeping
+    sweeper: Sweeper
     report_bodies: Bodies
     toolbox: Toolbox
     appointments: BuiltInCalendar
@@ -145,6 +148,7 @@ async def open_services(
                     + LEASE_MARGIN_S,
                     clock=clock,
                     new_id=_new_id,
+                    snapshots_kept_s=settings.snapshots_days * DAY_S,
                 )
                 tally = Tally(metrics, clock=clock)
                 hooks = Hooks(store, clock=clock)
@@ -247,8 +251,13 @@ async def open_services(
                     access=access_from(settings, store, clock),
                     calls=calls,
                     tally=tally,
-                    bookkeeping=Bookkeeping(
-                        calls=calls, livekit=livekit, days=settings.records_days
+                    bookkeeping=Bookkeeping(calls=calls, livekit=livekit),
+                    sweeper=Sweeper(
+                        store=store,
+                        lease=Lease(store, "retention", owner=owner, for_s=LEASE_S, clock=clock),
+                        kinds=kinds(settings),
+                        metrics=metrics,
+                        clock=clock,
                     ),
                     report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
                     toolbox=toolbox_for(claims),

@@ -178,6 +178,36 @@ class RouterSettings(Environment):
     records_days: float = Field(
         default=90.0, gt=0, description="how long a call's record is kept, in days"
     )
+    transcripts_days: float = Field(
+        default=90.0,
+        gt=0,
+        description="how long what was said is kept, in days; with the record at most",
+    )
+    facts_days: float = Field(
+        default=90.0,
+        gt=0,
+        description="how long what callers told is kept, in days; with the record at most",
+    )
+    snapshots_days: float = Field(
+        default=1.0, ge=1, description="how long a persona is kept as it was sent, in days"
+    )
+    leads_days: float = Field(
+        default=365.0,
+        gt=0,
+        description="how long a list of leads is kept after its upload, in days",
+    )
+    attempts_days: float = Field(
+        default=365.0, ge=31, description="how long a dial is remembered, in days"
+    )
+    notices_days: float = Field(
+        default=30.0, ge=2, description="how long what hooks were told is kept, in days"
+    )
+    appointments_days: float = Field(
+        default=365.0, gt=0, description="how long an appointment is kept after its end, in days"
+    )
+    audit_days: float = Field(
+        default=730.0, gt=0, description="how long the audit says who changed what, in days"
+    )
     tool_hosts: str = Field(
         default="",
         description="hosts that HTTP tools of personas may ask, as `api.example.org,10.0.0.5:8443`",

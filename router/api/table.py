@@ -12,6 +12,7 @@ from router.api import (
     hooks,
     leads,
     numbers,
+    retention,
 )
 from router.api.calendars import calendar
 from router.api.calls import WhichNumbers
@@ -215,6 +216,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=do_not_call.ForWhom,
         answer=do_not_call.Imported,
         takes="text/csv",
+    ),
+    Endpoint(
+        method="GET",
+        path="/retention",
+        handler=retention.retention,
+        needs="viewer",
+        summary="How long each kind of data is kept",
+        answer=retention.RetentionShown,
     ),
     Endpoint(
         method="GET",

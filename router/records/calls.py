@@ -32,7 +32,7 @@ from router.records.call_tables import calls, events, facts
 from router.records.claims import claims
 from router.records.notices import Happened, announce
 from router.records.outbox import WRITTEN, Notice, note, outbox
-from router.records.rung import note_rung, rung
+from router.records.rung import note_rung
 from router.records.summary import KINDS, summary
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,6 @@ SILENT_S: Final = 6 * 3600.0  # after that a call of which nothing was heard is 
 VANISHED_S: Final = 20.0  # how long a call must be silent to be asked for
 CHUNK: Final = 200  # calls of one transaction
 MAX_FINISHED: Final = 10_000  # rooms; what is beyond is found by ``silent`` a little later
-DAY_S: Final = 86_400.0
 ROUTER: Final = 0  # the attempt of the router's own events
 
 _COUNTED: Final = {
@@ -253,23 +252,6 @@ class Calls(Archive):
         turned = await self._store.write(close)
         self._notice_all(turned)
         return len(turned)
-
-    async def purge(self, days: float) -> int:
-        """Delete up to ``CHUNK`` calls that began more than *days* ago; return how many."""
-        old = (
-            sa.select(calls.c.call_id)
-            .where(calls.c.started_at < self._clock() - days * DAY_S)
-            .order_by(calls.c.started_at)
-            .limit(CHUNK)
-        )
-
-        def purge(connection: sa.Connection) -> int:
-            found = connection.execute(old).scalars().all()
-            for table in (events, facts, rung, calls):
-                connection.execute(sa.delete(table).where(table.c.call_id.in_(found)))
-            return len(found)
-
-        return await self._store.write(purge)
 
     # ---- in a transaction ----
 

@@ -19,6 +19,7 @@ from personas.contract import Source
 from personas.model import Persona
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
+from router.records.snapshots import KEPT_S as SNAPSHOTS_KEPT_S
 from router.records.snapshots import Snapshots, read, snapshots
 from router.recovery import Watched
 
@@ -191,13 +192,14 @@ class Claims:
         lease_s: float,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        snapshots_kept_s: float = SNAPSHOTS_KEPT_S,
     ) -> None:
         self._store = store
         self._owner = owner
         self._lease_s = lease_s
         self._clock = clock
         self._new_id = new_id
-        self._snapshots = Snapshots(store, clock=clock)
+        self._snapshots = Snapshots(store, clock=clock, kept_s=snapshots_kept_s)
         dialect = sqlite if store.is_sqlite else postgresql
         insert = dialect.insert(claims).on_conflict_do_nothing()
         self._insert = insert.returning(claims.c.call_id)

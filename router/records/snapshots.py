@@ -33,8 +33,9 @@ snapshots = sa.Table(
 class Snapshots:
     """The table, for the one who writes claims. *clock* gives Unix seconds."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float], kept_s: float = KEPT_S) -> None:
         self._clock = clock
+        self._kept_s = kept_s
         insert = (sqlite if store.is_sqlite else postgresql).insert(snapshots)
         self._insert = insert.on_conflict_do_update(
             index_elements=["version"], set_={"kept_at": insert.excluded.kept_at}
@@ -62,7 +63,7 @@ class Snapshots:
         """Delete, within a transaction, what was not sent for long, and what is too much."""
         newest = sa.select(snapshots.c.kept_at).order_by(snapshots.c.kept_at.desc())
         last = connection.scalar(newest.offset(MAX_KEPT).limit(1)) or 0.0
-        before = max(last, self._clock() - KEPT_S)
+        before = max(last, self._clock() - self._kept_s)
         connection.execute(sa.delete(snapshots).where(snapshots.c.kept_at <= before))
 
 

@@ -33,7 +33,6 @@ from router.records.summary import summary
 
 NOW = 1_800_000_000.0
 CALLER = "+4930901820"
-DAY_S = 86_400.0
 
 
 @dataclass
@@ -466,24 +465,6 @@ async def test_calls_of_which_nothing_was_heard_are_asked_for_and_given_up(bench
     bench.clock.now += SILENT_S
     assert await bench.calls.give_up_silent() == 1
     assert await bench.calls.silent() == []
-
-
-async def test_old_calls_go_with_all_that_is_known_of_them(bench: Bench) -> None:
-    await fill(bench, 4)
-    await bench.dispatch("young", started_at=NOW + 3 * DAY_S)
-    bench.clock.now = NOW + 4 * DAY_S
-
-    assert await bench.calls.purge(days=2) == 4
-    assert await bench.calls.purge(days=2) == 0
-
-    def left(connection: sa.Connection) -> list[int]:
-        tables = ("calls", "facts", "call_events")
-        return [
-            connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608
-            for table in tables
-        ]
-
-    assert await bench.store.read(left) == [1, 0, 0]
 
 
 async def test_a_database_that_refuses_is_unavailable(bench: Bench) -> None:
