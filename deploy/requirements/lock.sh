@@ -21,9 +21,9 @@ compile() {
 }
 
 cd "$here/../.."
-compile dev pyproject.toml --extra agent --extra elevenlabs --extra google --extra postgres --extra redis --group dev
+compile dev pyproject.toml --extra agent --extra elevenlabs --extra google --extra postgres --extra redis --extra xlsx --group dev
 # the same versions as in dev.txt, which is what the tests ran with
-compile router pyproject.toml --extra lastresort --extra postgres --extra redis --constraint "$here/dev.txt"
+compile router pyproject.toml --extra lastresort --extra postgres --extra redis --extra xlsx --constraint "$here/dev.txt"
 compile agent pyproject.toml --extra agent --constraint "$here/dev.txt"
 printf 'hatchling\neditables\n' >"$work/build.in"
 compile build "$work/build.in" --constraint "$here/dev.txt"

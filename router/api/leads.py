@@ -82,6 +82,21 @@ class FilesShown(BaseModel):
     files: list[FileShown]
 
 
+class ImportShown(BaseModel):
+    """A list that is being written."""
+
+    name: str
+    began_at: float = Field(description="Unix seconds")
+    leads: int
+    kept: int = Field(description="of them, so far")
+
+
+class ImportsShown(BaseModel):
+    """All of the tenant that are under way."""
+
+    items: list[ImportShown]
+
+
 class Preview(BaseModel):
     """Columns and first rows; numbers are masked unless an operator asks."""
 
@@ -123,6 +138,12 @@ async def list_files(ask: Ask) -> Response:
     if ask.query.format == "csv":
         return _csv(csv_of(found, tuple(FileShown.model_fields)))
     return JSONResponse({"files": found})
+
+
+async def list_imports(ask: Ask) -> Response:
+    """Say how far the imports are that are under way."""
+    found = await ask.services.leads.imports(ask.tenant)
+    return JSONResponse({"items": [asdict(one) for one in found]})
 
 
 async def preview(ask: Ask) -> Response:

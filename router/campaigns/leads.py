@@ -1,5 +1,7 @@
 """Lists of leads as spreadsheets write them: bytes in, leads and a report of the rest out. Pure.
 
+CSV or a workbook: both become rows of text, and from there on it is one way.
+
 It reads and writes no files, and keeps nothing. What is wrong with a row is said for that row; what
 makes the whole file unreadable is ``LeadsRefused``. Every limit is checked before work is spent.
 """
@@ -8,13 +10,14 @@ import csv
 import io
 import re
 import zoneinfo
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 from personas.phone import parse
+from router.campaigns import workbook
 from router.cells import guarded, unguarded
 from router.errors import LeadsRefused
 
@@ -26,6 +29,7 @@ MAX_NAME_CHARS: Final = 60  # of a column
 MAX_LINE_CHARS: Final = 512 * 1024
 MAX_CELLS: Final = 1_000  # of a row, before it is looked at
 MAX_LINES: Final = 500_000  # cells may hold line breaks
+TOLD_ROWS: Final = 1_000  # between two words of progress
 
 COLUMNS: Final = (
     "prospect_name",
@@ -98,18 +102,25 @@ class LeadTable:
     bad: tuple[BadRow, ...]
 
 
-def read_leads(raw: bytes, region: str | None = None) -> LeadTable:
-    """Read a CSV file; numbers without a country code belong to *region* (``US``).
+def read_leads(
+    raw: bytes,
+    region: str | None = None,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> LeadTable:
+    """Read a CSV file or a workbook; numbers without a country code belong to *region* (``US``).
+
+    *progress* is told now and then how many rows were read.
 
     Raises:
         LeadsRefused: the file as a whole cannot be read.
     """
-    text = _text(raw)
-    delimiter, columns = _header(text)
+    columns, rows = _table(raw)
     leads: list[tuple[int, Lead]] = []
     bad: list[BadRow] = []
     rows_by_number: dict[str, int] = {}
-    for row, cells in _rows(text, delimiter):
+    for row, cells in rows:
+        if row % TOLD_ROWS == 0:
+            progress(row)
         if row == 1 or not any(cells):
             continue
         if len(leads) + len(bad) >= MAX_ROWS:
@@ -163,11 +174,36 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def _text(raw: bytes) -> str:
+_Rows: TypeAlias = Iterator[tuple[int, tuple[str, ...]]]  # with their numbers, from 1
+
+
+def _table(raw: bytes) -> tuple[tuple[str, ...], _Rows]:
+    """Find the names of the columns, and give the rows, with or without that of the names."""
     if len(raw) > MAX_BYTES:
         raise LeadsRefused("too_large", fix=f"split it: {MAX_BYTES // 1024 // 1024} MiB at most")
+    if raw.startswith(workbook.SIGNATURE):
+        rows = _workbook_rows(raw)
+        _, names = next(rows, (1, ()))
+        return _columns(tuple(map(_column, names))), rows
+    text = _text(raw)
+    delimiter, columns = _header(text)
+    return columns, _rows(text, delimiter)
+
+
+def _workbook_rows(raw: bytes) -> _Rows:
+    """Read a workbook as if it had been saved as CSV, quotes and all."""
+    rows = workbook.rows_of(
+        raw, max_rows=2 * MAX_ROWS, max_cells=MAX_CELLS, max_chars=MAX_CELL_CHARS + 1
+    )
+    for row, cells in enumerate(rows, 1):
+        yield row, _cells(cells)
+
+
+def _text(raw: bytes) -> str:
     if b"\0" in raw:
-        raise LeadsRefused("not_text", fix="save it as CSV UTF-8, not as a workbook or as Unicode")
+        raise LeadsRefused(
+            "not_text", fix="save it as CSV UTF-8 or as .xlsx, not as .xls or as Unicode"
+        )
     if raw.count(b"\n") + raw.count(b"\r") > MAX_LINES:
         raise LeadsRefused("too_many_rows", fix=f"split it: {MAX_ROWS:,} rows at most")
     try:
@@ -198,6 +234,11 @@ def _header(text: str) -> tuple[str, tuple[str, ...]]:
     if not found:
         raise refused[0]
     _, delimiter, names = max(found, key=lambda one: one[0])  # the first of equals
+    return delimiter, _columns(names)
+
+
+def _columns(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Check the names of the columns."""
     while names and not names[-1]:  # spreadsheets leave delimiters behind the last column
         names = names[:-1]
     if "phone" not in names:
@@ -209,10 +250,10 @@ def _header(text: str) -> tuple[str, tuple[str, ...]]:
         if not name or len(name) > MAX_NAME_CHARS or names.count(name) > 1:
             fix = f"column {number} needs a name of its own, {MAX_NAME_CHARS} characters at most"
             raise LeadsRefused("bad_column", fix=fix)
-    return delimiter, names
+    return names
 
 
-def _rows(text: str, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _rows(text: str, delimiter: str) -> _Rows:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     row = 0
     try:
@@ -220,10 +261,14 @@ def _rows(text: str, delimiter: str) -> Iterator[tuple[int, tuple[str, ...]]]:
             if len(cells) > MAX_CELLS:
                 fix = f"row {row} has {len(cells):,} cells"
                 raise LeadsRefused("too_many_columns", fix=fix)
-            yield row, tuple(unguarded(cell.strip()).strip() for cell in cells)
+            yield row, _cells(cells)
     except csv.Error:
         fix = f"row {row + 1} has a quote that does not end, or one too many"
         raise LeadsRefused("bad_csv", fix=fix) from None
+
+
+def _cells(cells: Iterable[str]) -> tuple[str, ...]:
+    return tuple(unguarded(cell.strip()).strip() for cell in cells)
 
 
 def _column(cell: str) -> str:

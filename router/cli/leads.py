@@ -4,7 +4,9 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -29,7 +31,7 @@ Dev = Annotated[bool, typer.Option("--dev", help="Accept short secrets.")]
 
 @app.command("import")
 def import_list(
-    file: Annotated[Path, typer.Argument(help="A CSV file.")],
+    file: Annotated[Path, typer.Argument(help="A CSV file, or a workbook (.xlsx).")],
     name: Annotated[str, typer.Option("--name", help="Its name here; default: the file's.")] = "",
     bad: Annotated[Path | None, typer.Option("--bad", help="Write the bad rows there.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only read it.")] = False,
@@ -48,13 +50,16 @@ def import_list(
         raise NotThere(f"cannot read {file}: {exc.strerror}") from None
 
     async def add(leads: "Leads") -> "LeadTable":
-        added, table = await leads.add(tenant, name or file.name, raw)
+        with _progress() as told:
+            added, table = await leads.add(tenant, name or file.name, raw, told)
         if select:
             await leads.select(tenant, added.name)
         return table
 
     if check:
-        table = read_leads(raw, RouterSettings.load(router_dev=dev or None).default_region)
+        region = RouterSettings.load(router_dev=dev or None).default_region
+        with _progress() as told:
+            table = read_leads(raw, region, partial(told, "read"))
     else:
         table = _with_leads(add, dev)
     _report(table)
@@ -117,6 +122,19 @@ def delete(name: Name, tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> Non
     if not _with_leads(lambda leads: leads.delete(tenant, name), dev):
         raise _no_such_list()
     print(f"deleted: {name}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int], None]]:
+    """Show on a terminal how far an import is; elsewhere nothing."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _step, _rows: None
+        return
+    with console.status("reading …") as status:
+        yield lambda step, rows: status.update(f"{rows:,} rows {step}")
 
 
 def _with_leads(work: Callable[["Leads"], Awaitable[T]], dev: bool) -> T:

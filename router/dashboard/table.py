@@ -3,6 +3,7 @@
 from typing import Final
 
 from router.api.calls import WhichNumbers
+from router.api.deliveries import WhichDeliveries
 from router.api.do_not_call import WhichEntries
 from router.dashboard import (
     calls,
@@ -13,6 +14,7 @@ from router.dashboard import (
     numbers,
     operations,
     sessions,
+    webhooks,
 )
 from router.dashboard.overview import overview
 from router.dashboard.pages import Page
@@ -249,9 +251,24 @@ PAGES: Final[tuple[Page, ...]] = (
     Page(
         method="GET",
         path="/webhooks",
-        handler=operations.webhooks,
+        handler=webhooks.list_deliveries,
         needs="operator",
         title="Webhooks",
+        query=WhichDeliveries,
+    ),
+    Page(
+        method="GET",
+        path="/webhooks/{id}",
+        handler=webhooks.show_delivery,
+        needs="operator",
+        title="Delivery",
+    ),
+    Page(
+        method="POST",
+        path="/webhooks/{id}",
+        handler=webhooks.replay_delivery,
+        needs="operator",
+        title="Delivery",
     ),
     Page(
         method="GET",

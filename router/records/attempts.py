@@ -391,5 +391,29 @@ class Attempts:
         }
 
 
+def forbid_in(
+    connection: sa.Connection,
+    numbers: Collection[str],
+    because: str,
+    *,
+    tenant: str | None = None,
+    campaign: str | None = None,
+) -> None:
+    """Have calls to *numbers* that nobody has answered stop ringing, or never begin.
+
+    It is done in somebody else's transaction: once that is committed, no order to dial is sent any
+    more. ``None``: whichever tenant's, whichever campaign's.
+    """
+    row = call_attempt.c
+    wanted: list[sa.ColumnElement[bool]] = []
+    wanted += [row.number.in_(numbers), row.ended_at.is_(None), row.answered_at.is_(None)]
+    if tenant is not None:
+        wanted.append(row.tenant == tenant)
+    if campaign is not None:
+        wanted.append(row.campaign == campaign)
+    update = sa.update(call_attempt).where(*wanted, row.hang_up.is_(None))
+    connection.execute(update.values(hang_up=because[:200]))
+
+
 def _attempt(row: Mapping[str, Any]) -> Attempt:
     return Attempt(**{**row, "verdict": json.loads(row["verdict"])})

@@ -1,7 +1,8 @@
 """Who must not be called: by number, since when and because of what.
 
 A wish counts everywhere, or for all that a tenant does, or for one of its campaigns. The gate reads
-``scopes_of`` in the transaction that allows a dial, under the lock of the person.
+``scopes_of`` in the transaction that allows a dial, under the lock of the person. A call that is
+about to be made, or rings, is stopped by the transaction that keeps the wish.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
 from router.principals import DEFAULT_TENANT
+from router.records.attempts import forbid_in
 from router.records.notices import Happened, announce
 from router.records.pages import Page, page_of
 from router.records.person_locks import lock_people
@@ -22,6 +24,7 @@ from router.records.person_locks import lock_people
 EVERYWHERE: Final = "everywhere"  # for every tenant
 EVERY_TENANT: Final = "*"  # stands for the tenant in its rows
 OF_TENANT: Final = "tenant"  # for all that the row's tenant does
+_CAMPAIGN: Final = "campaign:"
 AT_ONCE: Final = 1_000  # rows in one transaction
 Source = Literal["call", "api", "csv", "cli"]
 
@@ -54,7 +57,7 @@ class Entry:
 
 def campaign_scope(campaign_id: str) -> str:
     """Name the scope of one campaign."""
-    return f"campaign:{campaign_id}"[:120]
+    return f"{_CAMPAIGN}{campaign_id}"[:120]
 
 
 class DoNotCall:
@@ -204,6 +207,7 @@ class DoNotCall:
         )
         before = connection.execute(known).scalar_one()
         connection.execute(self._insert, rows)
+        _forbid(connection, rows)
         return len(rows) - int(before)
 
     async def scopes(
@@ -230,6 +234,18 @@ def scopes_of(
         do_not_call.c.number == number, _counting(tenant, campaign_id)
     )
     return tuple(connection.scalars(select.order_by(do_not_call.c.scope)))
+
+
+def _forbid(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Stop the calls that *rows*, of one tenant and scope, forbid, where nobody has answered."""
+    scope, tenant = rows[0]["scope"], rows[0]["tenant"]
+    forbid_in(
+        connection,
+        [row["number"] for row in rows],
+        "asked not to be called",
+        tenant=None if scope == EVERYWHERE else tenant,
+        campaign=scope.removeprefix(_CAMPAIGN) if scope.startswith(_CAMPAIGN) else None,
+    )
 
 
 def _of(scope: str, tenant: str) -> str:

@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -86,6 +87,16 @@ class StoredLead:
     lead: Lead
 
 
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A list that is being written."""
+
+    name: str
+    began_at: float  # Unix seconds
+    leads: int
+    kept: int  # of them, so far
+
+
 class Leads:
     """All lists in one database. *clock* gives Unix seconds; *region* is of short numbers."""
 
@@ -94,15 +105,23 @@ class Leads:
         self._clock = clock
         self._region = region
 
-    async def add(self, tenant: str, name: str, raw: bytes) -> tuple[LeadList, LeadTable]:
-        """Read a CSV file and keep it under *name*, in place of a list of that name, or not at all.
+    async def add(
+        self,
+        tenant: str,
+        name: str,
+        raw: bytes,
+        progress: Callable[[str, int], None] = lambda _step, _rows: None,
+    ) -> tuple[LeadList, LeadTable]:
+        """Read a file and keep it under *name*, in place of a list of that name, or not at all.
+
+        *progress* is told how many rows were ``read``, and then ``kept``; from any thread.
 
         Raises:
             LeadsRefused: the file or its name cannot be used; nothing has changed.
             StoreUnavailable: the database did not answer; nothing has changed.
         """
         named = file_name(name)
-        table = await asyncio.to_thread(read_leads, raw, self._region)
+        table = await asyncio.to_thread(read_leads, raw, self._region, partial(progress, "read"))
         list_id = secrets.token_hex(8)
         row = {
             "id": list_id,
@@ -125,6 +144,7 @@ class Leads:
                 lambda c, rows=rows: c.execute(sa.insert(leads), rows),  # type: ignore[misc]
                 patient=True,
             )
+            progress("kept", first + len(rows))
         forgotten = self._clock() - FORGOTTEN_S
         mine = (lead_lists.c.tenant == tenant) & (lead_lists.c.name == named)
 
@@ -152,6 +172,20 @@ class Leads:
         query = query.order_by(lead_lists.c.name)
         rows = await self._store.read(lambda c: c.execute(query).mappings().all())
         return [_list(dict(row)) for row in rows]
+
+    async def imports(self, tenant: str) -> Sequence[Import]:
+        """List the imports that are under way, of any replica."""
+        kept = sa.select(sa.func.coalesce(sa.func.max(leads.c.position), 0))
+        kept = kept.where(leads.c.list_id == lead_lists.c.id)
+        query = sa.select(
+            lead_lists.c.name, lead_lists.c.uploaded_at, lead_lists.c.leads, kept.scalar_subquery()
+        ).where(
+            lead_lists.c.tenant == tenant,
+            ~lead_lists.c.ready,
+            lead_lists.c.uploaded_at > self._clock() - FORGOTTEN_S,
+        )
+        rows = await self._store.read(lambda c: c.execute(query.order_by(lead_lists.c.name)).all())
+        return [Import(*row) for row in rows]
 
     async def find(self, tenant: str, name: str | None = None) -> LeadList | None:
         """Find a list by name, or the active one."""

@@ -15,7 +15,9 @@ from router.db import metadata
 from router.demo.deliveries import caller_attributes
 from router.principals import Principal
 from router.records.appointments import appointments
+from router.records.entries import Which, deliveries_of
 from router.records.journal import Delivered
+from router.records.notices import notices
 from router.routing import Event, Participant
 from tests.router.api.rig import Rig
 
@@ -39,10 +41,17 @@ async def furnish(rig: Rig, tenant: str) -> None:
     await accounts.add_token(said, "viewer", by="test", tenant=tenant)
     by = Principal(who="test", tenant=tenant, role="admin")
     await accounts.note(by, "test.furnished", said)
-    await services.do_not_call.add(BLOCKED[tenant], source="api", reason=said, tenant=tenant)
+    for blocked in (BLOCKED[tenant], f"{BLOCKED[tenant][:-2]}4{BLOCKED[tenant][-1]}"):
+        await services.do_not_call.add(blocked, source="api", reason=said, tenant=tenant)
     await services.campaigns.add(tenant, read_campaign({"name": said, "module": f"{said}.py"}))
     await services.leads.add(tenant, f"{said}.csv", f"phone,name\n{CALLER},{said}\nx,y\n".encode())
+    await services.leads.add(tenant, f"{said}-2.csv", f"phone\n{CALLER}\n".encode())
     await services.leads.select(tenant, f"{said}.csv")
+    hook, _ = await services.hooks.add(
+        f"https://127.0.0.1:9/{said}", ["number.opted_out"], tenant=tenant
+    )
+    notice = _notice(tenant, hook.id)
+    await services.store.write(lambda c: c.execute(sa.insert(notices), notice))
     told: tuple[Made, ...] = (
         Opened(room="call-x", caller=CALLER, dialed_number=number, direction="inbound"),
         PersonaApplied(version="sha256:" + "a1" * 32, origin="api", because="asked", name=said),
@@ -55,6 +64,21 @@ async def furnish(rig: Rig, tenant: str) -> None:
     await services.store.write(lambda c: c.execute(sa.insert(appointments), _appointment(tenant)))
     _ring(rig, tenant, at)
     assert await services.journal.write()
+
+
+def _notice(tenant: str, hook_id: str) -> dict[str, Any]:
+    return {
+        "hook_id": hook_id,
+        "tenant": tenant,
+        "event_id": f"msg_{tenant}",
+        "type": "number.opted_out",
+        "call_id": mark(tenant),
+        "body": "{}",
+        "created_at": time.time(),
+        "state": "given_up",
+        "due_at": time.time() + 86_400,
+        "tries": 1,
+    }
 
 
 def _appointment(tenant: str) -> dict[str, Any]:
@@ -93,6 +117,20 @@ def _ring(rig: Rig, tenant: str, at: float) -> None:
                 1,
             )
         )
+
+
+async def ids_of(rig: Rig, tenant: str) -> dict[str, str]:
+    """Return the ids of what *tenant* has that are made up by the database."""
+    services = rig.services
+    found = await services.access.accounts.tokens(tenant)
+    deliveries = await deliveries_of(services.store, tenant, Which())
+    rows = await rows_of(rig, tenant)
+    return {
+        "token": next(one.id for one in found if one.name == mark(tenant)),
+        "delivery": str(min(one.id for one in deliveries.rows)),
+        "hook": str(rows["hooks"][0][0]),
+        "notice": str(rows["notices"][0][0]),
+    }
 
 
 async def rows_of(rig: Rig, tenant: str) -> dict[str, Sequence[Any]]:

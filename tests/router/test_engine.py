@@ -17,6 +17,7 @@ from router.errors import DispatchRefused, DispatchUnknown, RunRefused
 from router.records.attempts import Attempt, Attempts
 from router.records.calls import Calls
 from router.records.campaigns import Campaigns
+from router.records.do_not_call import DoNotCall
 from router.records.leads import Leads
 from router.records.runs import Capacity, Runs, Taken
 from tests.fakes_dialing import FakeLine, report
@@ -376,3 +377,21 @@ def test_a_lead_keeps_its_persona_and_weights_count() -> None:
 
     assert chosen == [persona_for(campaign, f"+1312555{number:04}") for number in range(2_000)]
     assert 0.70 < chosen.count("often") / 2_000 < 0.80
+
+
+async def test_a_phone_that_rings_is_hung_up_in_the_turn_after_an_opt_out(desk: Desk) -> None:
+    engine = desk.engine()
+    await engine.start("spring", mode="one")
+    await desk.turns(engine)
+    attempt = await desk.only(engine)
+    desk.line.show(attempt.room)
+    await desk.turns(engine)
+    assert desk.line.removed == []
+
+    await DoNotCall(desk.store, clock=desk.clock).add(attempt.number, source="call")
+    await desk.turns(desk.engine("another"))
+
+    assert desk.line.removed == [attempt.identity]
+    assert desk.line.ended == [attempt.room]
+    ended = await desk.only(engine)
+    assert (ended.state, ended.because) == ("canceled", "asked not to be called")

@@ -86,6 +86,17 @@ function pressed(event) {
   }
 }
 
+// ---- copying ----
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (navigator.clipboard) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    });
+  }
+}
+
 localise(document);
 if (document.querySelector("#live[hx-get]")) { setInterval(refresh, EVERY_MS); }
 if (document.body.hasAttribute("data-keys")) {

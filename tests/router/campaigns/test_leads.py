@@ -90,7 +90,7 @@ def test_other_cells_are_checked_too(row: str, cause: str) -> None:
         (b'phone\n"+13125550101\n', "bad_csv"),
         (b"phone\n+1312\x005550101\n", "not_text"),
         ("phone\n+13125550101\n".encode("utf-16"), "not_text"),
-        (b"PK\x03\x04" + bytes(100), "not_text"),
+        (b"PK\x03\x04" + bytes(100), "bad_workbook"),
         (b"phone\n\x81\x8d\n", "bad_encoding"),
         (b"phone" + b"," * 1_000_000, "line_too_long"),
         (b"phone" + b"".join(b",c%d" % one for one in range(50_000)), "too_many_columns"),
