@@ -402,8 +402,10 @@ async def test_dials_that_are_over_are_counted_once(desk: Desk) -> None:
 async def test_a_phone_that_rings_is_hung_up_in_the_turn_after_an_opt_out(desk: Desk) -> None:
     engine = desk.engine()
     await engine.start("spring", mode="one")
+    await desk.turns(engine)
     attempt = await desk.only(engine)
     desk.line.show(attempt.room)
+    await desk.turns(engine)
     assert desk.line.removed == []
 
     await DoNotCall(desk.store, clock=desk.clock).add(attempt.number, source="call")
