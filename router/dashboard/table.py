@@ -41,7 +41,14 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="nothing",
         title="Language",
     ),
-    Page(method="GET", path="/", handler=overview, needs="viewer", title="Overview"),
+    Page(
+        method="GET",
+        path="/",
+        handler=overview,
+        needs="viewer",
+        title="Overview",
+        topics="calls,facts,problems",
+    ),
     Page(
         method="GET",
         path="/calls",
@@ -49,6 +56,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Calls",
         query=calls.WhichRows,
+        topics="calls,facts,problems",
     ),
     Page(
         method="GET",
@@ -57,6 +65,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Call",
         query=WhichNumbers,
+        topics="calls,facts,problems,tools,turns",
     ),
     Page(
         method="GET",
@@ -254,6 +263,7 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=webhooks.list_deliveries,
         needs="operator",
         title="Webhooks",
+        topics="deliveries",
         query=WhichDeliveries,
     ),
     Page(

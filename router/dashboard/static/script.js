@@ -1,8 +1,6 @@
 "use strict";
-// Without this file every page can be read. It shows times in the reader's zone, keeps pages of
-// calls that go on fresh, and knows a few keys.
-
-const EVERY_MS = 1500;
+// Without this file every page can be read. It shows times in the reader's zone, counts the
+// seconds of calls that go on, and knows a few keys.
 
 function localise(root) {
   const format = new Intl.DateTimeFormat(document.documentElement.lang, {
@@ -17,30 +15,37 @@ function localise(root) {
   }
 }
 
-// ---- live ----
+// ---- what is fetched anew ----
 
-let asking = false;
+let focused = null; // where the reader was
 
-function refresh() {
-  const live = document.querySelector("#live[hx-get]");
-  const open = document.querySelector("#live details[open]");
-  if (live && !open && !asking && document.visibilityState === "visible") {
-    htmx.trigger(live, "refresh");
+function lengths() {
+  for (const shown of document.querySelectorAll("[data-began]")) {
+    const s = Math.max(0, Math.round(Date.now() / 1000 - Number(shown.dataset.began)));
+    const [h, m, rest] = [Math.floor(s / 3600), Math.floor(s / 60) % 60, s % 60];
+    const two = (number) => String(number).padStart(2, "0");
+    if (h) {
+      shown.textContent = `${h}:${two(m)}:${two(rest)} h`;
+    } else {
+      shown.textContent = m ? `${m}:${two(rest)} min` : `${rest} s`;
+    }
   }
 }
 
-document.addEventListener("htmx:beforeRequest", () => { asking = true; });
-document.addEventListener("htmx:afterRequest", () => { asking = false; });
 document.addEventListener("htmx:beforeSwap", (event) => {
   // signed out meanwhile: the answer is the form to sign in
   if (!event.detail.serverResponse.includes('id="live"')) {
     event.detail.shouldSwap = false;
     location.reload();
   }
+  focused = document.activeElement.closest("#live a[href]")?.getAttribute("href");
 });
 document.addEventListener("htmx:afterSettle", () => {
   const live = document.getElementById("live");
-  if (live) { localise(live); }
+  if (!live) { return; }
+  localise(live);
+  lengths();
+  if (focused) { live.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus(); }
 });
 
 // ---- keys ----
@@ -98,7 +103,9 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 }
 
 localise(document);
-if (document.querySelector("#live[hx-get]")) { setInterval(refresh, EVERY_MS); }
+if (document.querySelector("[data-began]") || document.querySelector("#live[data-topics]")) {
+  setInterval(lengths, 1000);
+}
 if (document.body.hasAttribute("data-keys")) {
   document.addEventListener("keydown", pressed);
   const sheet = document.getElementById("sheet");
