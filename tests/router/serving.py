@@ -9,9 +9,9 @@ import uvicorn
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
-    """Serve *app*, whose lifespan runs elsewhere; give its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None))
+async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """Serve *app*, whose lifespan runs elsewhere, on *port* or a free one; give its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_config=None))
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.02)
