@@ -13,6 +13,7 @@ from router.api import (
     hooks,
     leads,
     numbers,
+    personas,
     retention,
 )
 from router.api.calendars import calendar
@@ -108,6 +109,25 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         needs="admin",
         summary="Who changed what",
         answer=accounts.DeedsShown,
+    ),
+    Endpoint(
+        method="GET",
+        path="/personas",
+        handler=personas.list_personas,
+        needs="viewer",
+        summary="Numbers, and the persona that answers each",
+        query=personas.HowShown,
+        answer=personas.NumberPersonas,
+        csv=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/personas/diff",
+        handler=personas.show_difference,
+        needs="operator",
+        summary="What changed between two versions of a persona",
+        query=personas.Versions,
+        answer=personas.Difference,
     ),
     Endpoint(
         method="GET",

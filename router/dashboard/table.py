@@ -5,6 +5,7 @@ from typing import Final
 from router.api.calls import WhichNumbers
 from router.api.deliveries import WhichDeliveries
 from router.api.do_not_call import WhichEntries
+from router.api.personas import HowShown, Versions
 from router.dashboard import (
     calls,
     campaigns,
@@ -248,6 +249,29 @@ PAGES: Final[tuple[Page, ...]] = (
         title="Do not call",
         upload=True,
         per_minute=UPLOADS,
+    ),
+    Page(
+        method="GET",
+        path="/numbers",
+        handler=numbers.list_numbers,
+        needs="viewer",
+        title="Numbers & personas",
+        query=HowShown,
+    ),
+    Page(
+        method="GET",
+        path="/numbers/diff",
+        handler=numbers.show_difference,
+        needs="operator",
+        title="What changed",
+        query=Versions,
+    ),
+    Page(
+        method="POST",
+        path="/numbers/purge",
+        handler=numbers.purge,
+        needs="operator",
+        title="Numbers & personas",
     ),
     Page(
         method="GET",

@@ -21,7 +21,7 @@ from router.dashboard.pages import Page
 from router.dashboard.table import PAGES
 from router.records.journal import Delivered
 from tests.router.api.rig import Rig, open_rig
-from tests.router.tenancy import BLOCKED, NUMBERS, furnish, ids_of, mark, rows_of
+from tests.router.tenancy import BLOCKED, NUMBERS, furnish, ids_of, mark, personas_of, rows_of
 
 ITS = mark("north")
 NUMBER = NUMBERS["north"].replace("+", "%2B")
@@ -48,6 +48,7 @@ class Knock:
 OWN, SHOWN = Knock("own"), Knock("own", shows=True)
 NOTHING = Knock("nothing")
 CALL = "/calls/call-of-north"
+VERSIONS = "before={}&version={}".format(*(one.version for one in personas_of("north")))
 
 API: dict[str, Knock] = {
     "POST /login": NOTHING,
@@ -79,6 +80,8 @@ API: dict[str, Knock] = {
     "POST /dnc": Knock("own", body={"number": "+13125550177"}),
     "DELETE /dnc": Knock("hidden", f"/dnc?number={REFUSED}"),
     "POST /dnc/import": Knock("own", text="phone\n+13125550178\n"),
+    "GET /personas": Knock("own", "/personas?numbers=clear", shows=True),
+    "GET /personas/diff": Knock("hidden", f"/personas/diff?{VERSIONS}", shows=True),
     "GET /retention": NOTHING,
     "GET /deliveries": SHOWN,
     "GET /deliveries/{id}": Knock("hidden", "/deliveries/{delivery}", shows=True),
@@ -126,6 +129,7 @@ API: dict[str, Knock] = {
     "POST /call/stop": Knock("own", body={}),
     "POST /csv/upload": Knock("own", form={"file": "mine.csv"}),
     "GET /csv/list": SHOWN,
+    "GET /csv/imports": OWN,
     "GET /csv/preview": Knock("hidden", f"/csv/preview?name={ITS}.csv", shows=True),
     "POST /csv/select": Knock("hidden", body={"name": f"{ITS}.csv"}),
     "GET /csv/export": Knock("hidden", f"/csv/export?name={ITS}.csv", shows=True),
@@ -141,6 +145,9 @@ SITE: dict[str, Knock] = {
     "GET /": SHOWN,
     "GET /calls": Knock("own", "/calls?numbers=clear", shows=True),
     "GET /calls/{id}": Knock("hidden", f"{CALL}?numbers=clear", shows=True),
+    "GET /numbers": Knock("own", "/numbers?numbers=clear", shows=True),
+    "GET /numbers/diff": Knock("hidden", f"/numbers/diff?{VERSIONS}", shows=True),
+    "POST /numbers/purge": Knock("hidden", body={"number": NUMBERS["north"]}),
     "GET /who": Knock("hidden", f"/who?number={NUMBER}"),
     "GET /campaigns": SHOWN,
     "POST /campaigns": Knock("own", body={"name": "New page"}),

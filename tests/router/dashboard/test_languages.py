@@ -33,7 +33,7 @@ def asked() -> set[str]:
 def test_german_has_every_word_and_none_that_nobody_asks_for() -> None:
     named = {"no_answer", "busy", "declined", "voicemail", "answered", "transferred"}
     named |= {"house", "file", "stale", "last_known_good", "inbound", "outbound"}
-    named |= {"warning", "error", "Not possible"}
+    named |= {"warning", "error", "Not possible", "fresh", "revalidating", "absent"}
     named |= {"builtin", "made", "call", "api", "csv", "cli"}
     named |= {*get_args(State), *get_args(RunState), *DISPOSITIONS, *FUNNEL}
     named |= {*refusals.FIXES, *refusals.FIXES.values()}
