@@ -49,9 +49,12 @@ class Erasure:
         return counts
 
     async def _purge(self, traces: Traces) -> int:
-        """Forget the copies of personas under the person's number, and those that name them."""
+        """Forget the copies of personas that name the person, or are kept under their number.
+
+        Where there is none nothing is purged: a purge tells the others the number, through Redis.
+        """
         found = await asyncio.to_thread(forget_copies_with, self.copies, traces.needles)
-        for e164 in {*found, *traces.numbers}:
+        for e164 in found:
             await self.lookup.purge(PhoneNumber(e164))
         return len(found)
 

@@ -111,6 +111,8 @@ class Plant:
             calendar="desk",
             id="a1",
             call_id=self.call_id,
+            starts_at=2_000_000_000,
+            ends_at=2_000_000_060,
             phone="(312) 555-0187",
             name=NAME,
             notes=SENTENCE,
@@ -134,7 +136,8 @@ class Plant:
             async for key in client.scan_iter():
                 found += [key, await client.dump(key) or b""]
                 with contextlib.suppress(ResponseError):  # it is no text
-                    found.append(await client.get(key) or b"")
+                    value: bytes | str | None = await client.get(key)
+                    found.append(value if isinstance(value, bytes) else b"")
             await client.aclose()
         return b"\n".join(found)
 
