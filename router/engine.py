@@ -23,6 +23,7 @@ from router.campaigns.resolution import Over, PickedUp, Sight, resolve, seen
 from router.db import Store
 from router.dialer import Dialer, version_of_campaign
 from router.errors import LiveKitUnavailable, RunRefused, StoreUnavailable
+from router.metrics import Metrics
 from router.principals import DEFAULT_TENANT
 from router.records.attempts import Attempt, Attempts, Order, Refused, State
 from router.records.calls import Calls
@@ -94,6 +95,7 @@ class Engine:
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     brake: Callable[[], float] = lambda: 1.0
+    metrics: Metrics = field(default_factory=Metrics)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _placing: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by attempt
     _sights: dict[str, Sight] = field(default_factory=dict)
@@ -271,6 +273,8 @@ class Engine:
         except Exception:  # the next turn may do better
             log.exception("engine.turn_crashed")
             return True
+        self.metrics.attempts_open.set(len(open_))
+        self.metrics.dialer_at.set(self.clock())
         return bool(open_ or running)
 
     async def placed(self) -> None:
@@ -447,6 +451,7 @@ class Engine:
             known = await self.campaigns.find(attempt.tenant, attempt.campaign)
             retry = retry_of(known.campaign, attempt.state) if known is not None else None
             if await self.runs.conclude(attempt, retry):
+                self.metrics.attempts[attempt.state].inc()
                 log.info("attempt.ended", attempt_id=attempt.attempt_id, state=attempt.state)
         for attempt_id in list(self._permits):
             ended = await self.attempts.find(attempt_id)

@@ -84,6 +84,7 @@ class Metrics:
         self._personas()
         self._watch()
         self._records()
+        self._outbound()
         self._router()
 
     # ---- what there is ----
@@ -304,6 +305,23 @@ class Metrics:
             "by the name that SQLAlchemy has for it.",
             "reason",
             ("timeout", "OperationalError"),
+        )
+
+    def _outbound(self) -> None:
+        self.attempts = self._counters(
+            "attempts",
+            "Dials that are over, by how they ended; uncertain: a phone may have rung.",
+            "state",
+            (
+                *("answered", "no_answer", "busy", "declined", "invalid_number", "voicemail"),
+                *("transferred", "canceled", "failed", "uncertain"),
+            ),
+        )
+        self.attempts_open = self._gauge(
+            "attempts_open", "Dials that go on, of all replicas, as this one sees it."
+        )
+        self.dialer_at = self._gauge(
+            "dialer_timestamp_seconds", "When the dialer of this replica last ended a turn."
         )
 
     def _router(self) -> None:

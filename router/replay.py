@@ -14,7 +14,7 @@ import httpx
 
 from personas.lookup import PersonaLookup
 from router.db import Store
-from router.demo.deliveries import body
+from router.deliveries import body
 from router.dispatch import LiveKit
 from router.errors import LiveKitUnavailable
 from router.events import sign

@@ -230,6 +230,7 @@ async def open_services(
                     ),
                     default_trunk=settings.sip_trunk_id,
                     clock=clock,
+                    metrics=metrics,
                 )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
                 metrics.journal_waiting.set_function(lambda: len(journal))

@@ -29,11 +29,11 @@ class Tally:
         self._sent: dict[str, float] = {}  # by room sid, the oldest first; Unix seconds
 
     def sent(self, call: Dispatched) -> None:
-        """Count an agent that is on its way to a call."""
+        """Count an agent that is on its way to a caller; calls that we place do not ring here."""
+        if call.direction != "inbound" or call.room_sid is None:
+            return
         if call.attempt == 1:
             self._metrics.calls[call.persona_origin].inc()
-        if call.room_sid is None:  # of a call that we dial: its room is not there yet
-            return
         self._sent.pop(call.room_sid, None)
         self._sent[call.room_sid] = self._clock()
         if len(self._sent) > MOST:

@@ -25,6 +25,7 @@ from router.campaigns.policies import shipped
 from router.campaigns.preview import WORDS, preview
 from router.dashboard.campaign_form import RETRIED, TICKED, changes_of, fields_of
 from router.dashboard.pages import Visit, to
+from router.dashboard.runs import run_of, wish
 from router.errors import CampaignRefused, RequestRefused
 from router.launch import knowledge_of
 from router.records.campaigns import KnownCampaign
@@ -65,6 +66,14 @@ async def list_campaigns(visit: Visit) -> Response:
 async def show(visit: Visit) -> Response:
     """Show one."""
     return await _campaign(visit, visit.path("key"))
+
+
+async def run(visit: Visit) -> Response:
+    """Do with a campaign's run what its page was asked for."""
+    key = visit.path("key")
+    await find_campaign(visit, key)
+    await wish(visit, key, visit.form.get("wish", ""), visit.form.get("list") or None)
+    return _to(key)
 
 
 async def create(visit: Visit) -> Response:
@@ -157,6 +166,7 @@ async def _campaign(visit: Visit, key: str, problem: RequestRefused | None = Non
         problem=problem,
         days=DAYS,
         retried=RETRIED,
+        **await run_of(visit, known),
     )
 
 

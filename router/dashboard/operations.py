@@ -1,4 +1,4 @@
-"""Pages for those who run the router: its health, its webhooks, who may sign in."""
+"""Pages for those who run the router: its health, who may sign in."""
 
 import asyncio
 import platform
@@ -8,9 +8,6 @@ from starlette.responses import Response
 import personas
 from router.dashboard.pages import Visit
 from router.probes import dependencies
-from router.records.entries import Which, deliveries_of
-
-DELIVERIES = 100
 
 
 async def health(visit: Visit) -> Response:
@@ -28,27 +25,6 @@ async def health(visit: Visit) -> Response:
         build=personas.__version__,
         agent=services.settings.agent_to_dispatch,
     )
-
-
-async def webhooks(visit: Visit) -> Response:
-    """Show the latest deliveries."""
-    found = await deliveries_of(visit.services.store, visit.tenant, Which(), None, DELIVERIES)
-    rows = [
-        {
-            "id": one.id,
-            "at": one.received_at,
-            "status": one.status,
-            "event": one.event,
-            "verdict": one.verdict,
-            "because": one.because,
-            "call_id": one.call_id,
-            "attempt": one.attempt,
-            "took_ms": sum(one.stages.values()) if one.stages else None,
-            "body": dict(one.body),
-        }
-        for one in found.rows
-    ]
-    return visit.render("webhooks.html", rows=await visit.shown(rows, clear=False))
 
 
 async def settings(visit: Visit) -> Response:

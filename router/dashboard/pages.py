@@ -38,6 +38,8 @@ class Visit:
     language: str
     title: str
     query: Any = None  # an instance of the page's ``query``
+    topics: str = ""  # of the stream that says when the page is another one
+    after: str = ""  # the position in that stream: the page knows all before it
     form: Mapping[str, str]
     sent: SentFile | None = None  # what a page with ``upload`` was sent
 
@@ -68,6 +70,8 @@ class Visit:
             "principal": self.principal,
             "path": self.request.url.path,
             "here": self.here,
+            "topics": self.topics,
+            "after": self.after,
             "asked": dict(self.request.query_params),
         }
         return HTMLResponse(render(template, self.language, frame | values), status)
@@ -99,6 +103,7 @@ class Page:
     needs: Needs
     title: str
     query: type[BaseModel] = Nothing
+    topics: str = ""  # of what is shown while it goes on, with commas between
     form_bytes: int = MAX_FORM_BYTES
     upload: bool = False  # the form brings a file in its part ``file``
     per_minute: tuple[str, int] | None = None  # what is counted, and how many a sender may
@@ -148,6 +153,9 @@ class Page:
             meant(visit.principal, visit.request.headers, visit.form.get("csrf"))
         filled = {key: value for key, value in visit.request.query_params.items() if value}
         visit = replace(visit, query=read_as(self.query, filled, "query"))
+        if self.topics:  # before anything is read: what happens meanwhile is told
+            head = await visit.services.outbox.head()
+            visit = replace(visit, topics=self.topics, after=str(head))
         return await self.handler(visit)
 
 

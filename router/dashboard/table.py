@@ -3,8 +3,20 @@
 from typing import Final
 
 from router.api.calls import WhichNumbers
+from router.api.deliveries import WhichDeliveries
 from router.api.do_not_call import WhichEntries
-from router.dashboard import calls, campaigns, do_not_call, leads, numbers, operations, sessions
+from router.api.personas import HowShown, Versions
+from router.dashboard import (
+    calls,
+    campaigns,
+    dialer,
+    do_not_call,
+    leads,
+    numbers,
+    operations,
+    sessions,
+    webhooks,
+)
 from router.dashboard.overview import overview
 from router.dashboard.pages import Page
 
@@ -30,7 +42,14 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="nothing",
         title="Language",
     ),
-    Page(method="GET", path="/", handler=overview, needs="viewer", title="Overview"),
+    Page(
+        method="GET",
+        path="/",
+        handler=overview,
+        needs="viewer",
+        title="Overview",
+        topics="calls,facts,problems",
+    ),
     Page(
         method="GET",
         path="/calls",
@@ -38,6 +57,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Calls",
         query=calls.WhichRows,
+        topics="calls,facts,problems",
     ),
     Page(
         method="GET",
@@ -46,6 +66,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Call",
         query=WhichNumbers,
+        topics="calls,facts,problems,tools,turns",
     ),
     Page(
         method="GET",
@@ -87,6 +108,13 @@ PAGES: Final[tuple[Page, ...]] = (
         form_bytes=campaigns.MAX_FORM_BYTES,
     ),
     Page(
+        method="POST",
+        path="/campaigns/{key}/run",
+        handler=campaigns.run,
+        needs="operator",
+        title="Campaign",
+    ),
+    Page(
         method="GET",
         path="/campaigns/{key}/launch",
         handler=campaigns.launch,
@@ -107,6 +135,51 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=campaigns.archive,
         needs="operator",
         title="Campaign",
+    ),
+    Page(
+        method="GET",
+        path="/dialer",
+        handler=dialer.dialer,
+        needs="viewer",
+        title="Dialer",
+        query=dialer.Which,
+    ),
+    Page(
+        method="POST",
+        path="/dialer/call",
+        handler=dialer.call,
+        needs="operator",
+        title="Call now?",
+    ),
+    Page(
+        method="POST",
+        path="/dialer/end",
+        handler=dialer.end,
+        needs="operator",
+        title="Dialer",
+    ),
+    Page(
+        method="POST",
+        path="/dialer/stop",
+        handler=dialer.stop,
+        needs="operator",
+        title="Dialer",
+    ),
+    Page(
+        method="GET",
+        path="/attempts/{id}",
+        handler=dialer.show_attempt,
+        needs="viewer",
+        title="Attempt",
+        query=WhichNumbers,
+    ),
+    Page(
+        method="POST",
+        path="/attempts/{id}",
+        handler=dialer.annotate,
+        needs="operator",
+        title="Attempt",
+        form_bytes=dialer.FORM_BYTES,
     ),
     Page(
         method="GET",
@@ -179,6 +252,29 @@ PAGES: Final[tuple[Page, ...]] = (
     ),
     Page(
         method="GET",
+        path="/numbers",
+        handler=numbers.list_numbers,
+        needs="viewer",
+        title="Numbers & personas",
+        query=HowShown,
+    ),
+    Page(
+        method="GET",
+        path="/numbers/diff",
+        handler=numbers.show_difference,
+        needs="operator",
+        title="What changed",
+        query=Versions,
+    ),
+    Page(
+        method="POST",
+        path="/numbers/purge",
+        handler=numbers.purge,
+        needs="operator",
+        title="Numbers & personas",
+    ),
+    Page(
+        method="GET",
         path="/who",
         handler=numbers.who,
         needs="operator",
@@ -188,9 +284,25 @@ PAGES: Final[tuple[Page, ...]] = (
     Page(
         method="GET",
         path="/webhooks",
-        handler=operations.webhooks,
+        handler=webhooks.list_deliveries,
         needs="operator",
         title="Webhooks",
+        topics="deliveries",
+        query=WhichDeliveries,
+    ),
+    Page(
+        method="GET",
+        path="/webhooks/{id}",
+        handler=webhooks.show_delivery,
+        needs="operator",
+        title="Delivery",
+    ),
+    Page(
+        method="POST",
+        path="/webhooks/{id}",
+        handler=webhooks.replay_delivery,
+        needs="operator",
+        title="Delivery",
     ),
     Page(
         method="GET",

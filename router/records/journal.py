@@ -118,6 +118,7 @@ _TOLD: Final = tuple(
     (name, _COLUMNS.index(name))
     for name in ("received_at", "status", "verdict", "because", "event", "call_id", "attempt")
 )
+_TENANT: Final = _COLUMNS.index("tenant")
 
 
 class Delivered(NamedTuple):
@@ -287,9 +288,8 @@ class Journal:
             return False
         try:
             rows = [_row(one) for one in batch]
-            return self._store.quick_many(
-                _insert("?"), rows, (_insert_notice("?"), _notice(rows, self._clock()))
-            )
+            notices = [(_insert_notice("?"), one) for one in _notices(rows, self._clock())]
+            return self._store.quick_many(_insert("?"), rows, *notices)
         except Exception:  # noqa: BLE001  # whoever tries next says what is wrong
             return False
 
@@ -332,11 +332,15 @@ def _insert_notice(place: str) -> str:
     return f"INSERT INTO outbox ({', '.join(WRITTEN)}) VALUES ({places})"  # noqa: S608  # ours
 
 
-def _notice(rows: Sequence[tuple[Any, ...]], now: float) -> tuple[Any, ...]:
-    """Return the one notice of all *rows* of the journal that are written together."""
-    entries = [{name: row[place] for name, place in _TOLD} for row in rows]
-    notice = Notice.of("deliveries", now, DEFAULT_TENANT, entries=entries)
-    return tuple(notice.row().values())
+def _notices(rows: Sequence[tuple[Any, ...]], now: float) -> list[tuple[Any, ...]]:
+    """Return one notice for each tenant of *rows* of the journal that are written together."""
+    entries: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        entries.setdefault(row[_TENANT], []).append({name: row[place] for name, place in _TOLD})
+    return [
+        tuple(Notice.of("deliveries", now, tenant, entries=some).row().values())
+        for tenant, some in entries.items()
+    ]
 
 
 # ---- in the store's threads ---------------------------------------------------------------
@@ -346,7 +350,7 @@ def _insert_all(connection: sa.Connection, batch: Sequence[Delivered], now: floa
     place = "?" if connection.dialect.name == "sqlite" else "%s"
     rows = [_row(one) for one in batch]
     connection.exec_driver_sql(_insert(place), rows)
-    connection.exec_driver_sql(_insert_notice(place), _notice(rows, now))
+    connection.exec_driver_sql(_insert_notice(place), _notices(rows, now))
 
 
 def _prune(connection: sa.Connection, max_rows: int, before: float) -> int:

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, ConsoleMessage
 
 from personas.reports import Turn
 from tests.browser.conftest import OVER, RUNNING, Site
-from tests.router.dashboard.rig import conversation, more, told
+from tests.router.dashboard.rig import conversation, more, rung, told
 
 AXE = Path(__file__).parent / "vendored" / "axe.min.js"
 PAGES = (
@@ -21,6 +21,7 @@ PAGES = (
     "/campaigns/default",
     "/campaigns/spring-check-ups",
     "/campaigns/spring-check-ups/launch",
+    "/dialer?campaign=spring-check-ups",
     "/leads",
     "/leads/check-ups.csv",
     "/dnc?numbers=clear",
@@ -44,7 +45,7 @@ async def test_an_open_overview_shows_a_new_call_and_an_open_call_its_next_words
     context = await browser.new_context()
     context.on("console", note)
     await site.sign_in(context)
-    overview, call = await context.new_page(), await context.new_page()
+    overview, call, webhooks = [await context.new_page() for _ in range(3)]
     await call.goto(f"{site.url}/calls/{RUNNING}")
     said = Turn(by="agent", text="Then I shall see you tomorrow at nine.")
     await more(site.rig, RUNNING, [said], at=time.time(), first=5)
@@ -54,7 +55,15 @@ async def test_an_open_overview_shows_a_new_call_and_an_open_call_its_next_words
     await told(site.rig, "e" * 32, *conversation(), at=time.time())
     await overview.locator(f'a[href="/calls/{"e" * 32}"]').first.wait_for(timeout=15_000)
 
+    await webhooks.goto(f"{site.url}/webhooks")
+    await rung(site.rig, "d" * 32)
+    await webhooks.locator(f'a[href="/calls/{"d" * 32}"]').first.wait_for(timeout=15_000)
+    asked = await overview.evaluate(
+        "performance.getEntriesByType('resource').filter(one => one.name.endsWith('/')).length"
+    )
+
     assert troubles == []
+    assert asked < 10  # nobody asks again and again
     await context.close()
 
 

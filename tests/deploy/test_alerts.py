@@ -165,6 +165,29 @@ CASES: Final[dict[str, Case]] = {
     "OptOutNotStored": Case(
         {'opt_outs_total{outcome="not_stored"}': ONCE}, {'opt_outs_total{outcome="stored"}': BUSY}
     ),
+    "DialerNotRunning": Case(
+        {
+            'dialer_timestamp_seconds{instance="one"}': "0+15x200",
+            'dialer_timestamp_seconds{instance="two"}': "0+15x40 600x160",
+        },
+        {
+            'dialer_timestamp_seconds{instance="one"}': "0+15x200",
+            'dialer_timestamp_seconds{instance="two"}': "0+15x200",
+        },
+    ),
+    "DialsFail": Case(
+        {
+            'attempts_total{state="failed"}': "0+2x200",
+            'attempts_total{state="answered"}': "0+1x200",
+        },
+        {
+            'attempts_total{state="failed"}': "0+1x200",
+            'attempts_total{state="no_answer"}': "0+2x200",
+        },
+    ),
+    "DialsUncertain": Case(
+        {'attempts_total{state="uncertain"}': ONCE}, {'attempts_total{state="no_answer"}': BUSY}
+    ),
     "ToolsFail": Case(
         {'tool_runs_total{outcome="failed"}': "0+1x200", 'tool_runs_total{outcome="done"}': BUSY}
         | {'tool_runs_total{outcome="done"}': "0+2x200"},

@@ -32,7 +32,7 @@ AT_ONCE: dict[Size, int] = {"quick": 8, "full": 24}
 CLUSTER_DISK: Final = "256m"
 GROWS_S: Final = 60.0
 BACK_S: Final = 60.0
-DRAINED_S: Final = 180.0
+DRAINED_S: Final = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +233,12 @@ async def run(ground: Ground) -> Seen:
     beds: Sequence[Over] = [over_sqlite]
     if postgres.binaries() is not None and mountable(ground.folder):
         beds = [over_postgres] if ground.size == "quick" else [over_postgres, over_sqlite]
-    seen: list[Seen] = []
-    for bed in beds:
-        with bed(ground.folder / f"disk-{len(seen)}") as made:
-            folder = ground.folder / made.kind
-            seen.append(await over(ground, folder, made))
+
+    async def one(bed: Over) -> Seen:
+        with bed(ground.folder / "disk") as made:
+            return await over(ground, ground.folder / made.kind, made)
+
+    seen = await asyncio.gather(*map(one, beds))
     return Seen(all(one.holds for one in seen), "; ".join(one.figures for one in seen))
 
 

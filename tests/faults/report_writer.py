@@ -24,7 +24,7 @@ from personas.tokens import call_token
 AT_ONCE = 4
 TURNS = 12
 RESEND_S = 0.3
-DRAIN_S = 60.0
+DRAIN_S = 240.0
 
 
 class Truth:

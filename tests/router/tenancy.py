@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
+from personas.model import Persona
 from personas.options import Calendar
 from personas.phone import parse, read_dialed
 from personas.reports import CallReport, Fact, Opened, PersonaApplied, Turn, numbered
@@ -15,7 +17,10 @@ from router.db import metadata
 from router.demo.deliveries import caller_attributes
 from router.principals import Principal
 from router.records.appointments import appointments
+from router.records.entries import Which, deliveries_of
 from router.records.journal import Delivered
+from router.records.notices import notices
+from router.records.snapshots import Snapshots
 from router.routing import Event, Participant
 from tests.router.api.rig import Rig
 
@@ -39,22 +44,60 @@ async def furnish(rig: Rig, tenant: str) -> None:
     await accounts.add_token(said, "viewer", by="test", tenant=tenant)
     by = Principal(who="test", tenant=tenant, role="admin")
     await accounts.note(by, "test.furnished", said)
-    await services.do_not_call.add(BLOCKED[tenant], source="api", reason=said, tenant=tenant)
+    for blocked in (BLOCKED[tenant], f"{BLOCKED[tenant][:-2]}4{BLOCKED[tenant][-1]}"):
+        await services.do_not_call.add(blocked, source="api", reason=said, tenant=tenant)
     await services.campaigns.add(tenant, read_campaign({"name": said, "module": f"{said}.py"}))
     await services.leads.add(tenant, f"{said}.csv", f"phone,name\n{CALLER},{said}\nx,y\n".encode())
+    await services.leads.add(tenant, f"{said}-2.csv", f"phone\n{CALLER}\n".encode())
     await services.leads.select(tenant, f"{said}.csv")
+    hook, _ = await services.hooks.add(
+        f"https://127.0.0.1:9/{said}", ["number.opted_out"], tenant=tenant
+    )
+    notice = _notice(tenant, hook.id)
+    await services.store.write(lambda c: c.execute(sa.insert(notices), notice))
+    before, after = personas_of(tenant)
+    old = PersonaApplied(version=before.version, origin="api", because="asked", name=said)
     told: tuple[Made, ...] = (
         Opened(room="call-x", caller=CALLER, dialed_number=number, direction="inbound"),
-        PersonaApplied(version="sha256:" + "a1" * 32, origin="api", because="asked", name=said),
+        PersonaApplied(version=after.version, origin="api", because="asked", name=said),
         Turn(by="caller", text=said),
         Fact(id="f1", category="request", information=said),
     )
     at = time.time() - 60
     made = tuple(numbered(event, seq=seq, attempt=1, at=at) for seq, event in enumerate(told, 1))
     await services.calls.take(CallReport(call_id=f"call-of-{tenant}", events=made))
+    earlier = [
+        numbered(event, seq=seq, attempt=1, at=at - 9) for seq, event in ((1, told[0]), (2, old))
+    ]
+    await services.calls.take(CallReport(call_id=f"earlier-{tenant}", events=tuple(earlier)))
+    snapshots = Snapshots(services.store, clock=time.time)
+    for persona in (before, after):
+        await services.store.write(partial(snapshots.write, persona=persona))
     await services.store.write(lambda c: c.execute(sa.insert(appointments), _appointment(tenant)))
     _ring(rig, tenant, at)
     assert await services.journal.write()
+
+
+def personas_of(tenant: str) -> tuple[Persona, Persona]:
+    """Return the persona of *tenant*'s earlier call and of the later one."""
+    texts = ("You were somebody else.", f"You are {mark(tenant)}.")
+    before, after = (Persona.from_document({"personality": text}) for text in texts)
+    return before, after
+
+
+def _notice(tenant: str, hook_id: str) -> dict[str, Any]:
+    return {
+        "hook_id": hook_id,
+        "tenant": tenant,
+        "event_id": f"msg_{tenant}",
+        "type": "number.opted_out",
+        "call_id": mark(tenant),
+        "body": "{}",
+        "created_at": time.time(),
+        "state": "given_up",
+        "due_at": time.time() + 86_400,
+        "tries": 1,
+    }
 
 
 def _appointment(tenant: str) -> dict[str, Any]:
@@ -93,6 +136,20 @@ def _ring(rig: Rig, tenant: str, at: float) -> None:
                 1,
             )
         )
+
+
+async def ids_of(rig: Rig, tenant: str) -> dict[str, str]:
+    """Return the ids of what *tenant* has that are made up by the database."""
+    services = rig.services
+    found = await services.access.accounts.tokens(tenant)
+    deliveries = await deliveries_of(services.store, tenant, Which())
+    rows = await rows_of(rig, tenant)
+    return {
+        "token": next(one.id for one in found if one.name == mark(tenant)),
+        "delivery": str(min(one.id for one in deliveries.rows)),
+        "hook": str(rows["hooks"][0][0]),
+        "notice": str(rows["notices"][0][0]),
+    }
 
 
 async def rows_of(rig: Rig, tenant: str) -> dict[str, Sequence[Any]]:

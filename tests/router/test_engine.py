@@ -379,6 +379,26 @@ def test_a_lead_keeps_its_persona_and_weights_count() -> None:
     assert 0.70 < chosen.count("often") / 2_000 < 0.80
 
 
+async def test_dials_that_are_over_are_counted_once(desk: Desk) -> None:
+    engine, other = desk.engine(), desk.engine("two")
+    await engine.start("spring")
+    await desk.turns(engine, 4)
+    declined, silent, _ = (one["_call"]["call_id"] for one in desk.line.orders)
+    await engine.heard(report(declined, "declined"))
+    await engine.heard(report(silent, "no_answer"))
+    await desk.turns(engine)
+    await desk.turns(other)
+
+    def counted(of: Engine, name: str, **labels: str) -> float | None:
+        return of.metrics.registry.get_sample_value(f"persona_router_{name}", labels)
+
+    assert counted(engine, "attempts_total", state="declined") == 1
+    assert counted(engine, "attempts_total", state="no_answer") == 1
+    assert counted(other, "attempts_total", state="no_answer") == 0
+    assert counted(other, "attempts_open") == 1
+    assert counted(other, "dialer_timestamp_seconds") == desk.now - 1.0
+
+
 async def test_a_phone_that_rings_is_hung_up_in_the_turn_after_an_opt_out(desk: Desk) -> None:
     engine = desk.engine()
     await engine.start("spring", mode="one")

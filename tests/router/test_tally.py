@@ -19,7 +19,7 @@ class Desk:
         self.metrics = Metrics()
         self.tally = Tally(self.metrics, clock=lambda: NOW)
 
-    def send(self, room_sid: str = "RM_1", *, attempt: int = 1) -> None:
+    def send(self, room_sid: str | None = "RM_1", *, attempt: int = 1, **more: Any) -> None:
         self.tally.sent(
             Dispatched(
                 call_id="c1",
@@ -36,6 +36,7 @@ class Desk:
                 persona_because="",
                 language=None,
                 started_at=NOW,
+                **more,
             )
         )
 
@@ -104,6 +105,14 @@ def test_a_further_attempt_is_no_further_call() -> None:
     desk.send(attempt=2)
 
     assert desk.value("calls_total", source="api") == 1
+
+
+def test_a_call_that_we_place_rings_somewhere_else() -> None:
+    desk = Desk()
+
+    desk.send(None, direction="outbound")
+
+    assert desk.value("calls_total", source="api") == 0
 
 
 def test_calls_whose_agent_never_comes_do_not_fill_the_memory() -> None:

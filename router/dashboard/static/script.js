@@ -1,8 +1,6 @@
 "use strict";
-// Without this file every page can be read. It shows times in the reader's zone, keeps pages of
-// calls that go on fresh, and knows a few keys.
-
-const EVERY_MS = 1500;
+// Without this file every page can be read. It shows times in the reader's zone, counts the
+// seconds of calls that go on, and knows a few keys.
 
 function localise(root) {
   const format = new Intl.DateTimeFormat(document.documentElement.lang, {
@@ -17,36 +15,43 @@ function localise(root) {
   }
 }
 
-// ---- live ----
+// ---- what is fetched anew ----
 
-let asking = false;
+let focused = null; // where the reader was
 
-function refresh() {
-  const live = document.querySelector("#live[hx-get]");
-  const open = document.querySelector("#live details[open]");
-  if (live && !open && !asking && document.visibilityState === "visible") {
-    htmx.trigger(live, "refresh");
+function lengths() {
+  for (const shown of document.querySelectorAll("[data-began]")) {
+    const s = Math.max(0, Math.round(Date.now() / 1000 - Number(shown.dataset.began)));
+    const [h, m, rest] = [Math.floor(s / 3600), Math.floor(s / 60) % 60, s % 60];
+    const two = (number) => String(number).padStart(2, "0");
+    if (h) {
+      shown.textContent = `${h}:${two(m)}:${two(rest)} h`;
+    } else {
+      shown.textContent = m ? `${m}:${two(rest)} min` : `${rest} s`;
+    }
   }
 }
 
-document.addEventListener("htmx:beforeRequest", () => { asking = true; });
-document.addEventListener("htmx:afterRequest", () => { asking = false; });
 document.addEventListener("htmx:beforeSwap", (event) => {
   // signed out meanwhile: the answer is the form to sign in
   if (!event.detail.serverResponse.includes('id="live"')) {
     event.detail.shouldSwap = false;
     location.reload();
   }
+  focused = document.activeElement.closest("#live a[href]")?.getAttribute("href");
 });
 document.addEventListener("htmx:afterSettle", () => {
   const live = document.getElementById("live");
-  if (live) { localise(live); }
+  if (!live) { return; }
+  localise(live);
+  lengths();
+  if (focused) { live.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus(); }
 });
 
 // ---- keys ----
 
 const KEPT = "persona-router.keys";
-const GOES = {o: "/", a: "/campaigns", c: "/calls", h: "/system", l: "/leads"};
+const GOES = {o: "/", a: "/campaigns", c: "/calls", d: "/dialer", h: "/system", l: "/leads"};
 let going = false;
 
 function keysAreOn() {
@@ -54,10 +59,16 @@ function keysAreOn() {
 }
 
 function move(by) {
-  const links = [...document.querySelectorAll("tr[data-row] a")];
-  const at = links.indexOf(document.activeElement);
+  const rows = [...document.querySelectorAll("tr[data-row]")];
+  const links = rows.map((row) => row.querySelector("a, button")).filter(Boolean);
+  const at = rows.indexOf(document.activeElement.closest("tr[data-row]"));
   const next = links[at < 0 ? (by > 0 ? 0 : links.length - 1) : at + by];
   if (next) { next.focus(); }
+}
+
+function turn(to) {
+  const link = document.querySelector(`a[rel=${to}]`);
+  if (link) { location.assign(link.href); }
 }
 
 function pressed(event) {
@@ -70,6 +81,8 @@ function pressed(event) {
   going = event.key === "g";
   if (event.key === "j") { move(1); }
   if (event.key === "k") { move(-1); }
+  if (event.key.toLowerCase() === "n") { turn("next"); }
+  if (event.key.toLowerCase() === "p") { turn("prev"); }
   if (event.key === "?") { document.getElementById("sheet").showModal(); }
   if (event.key === "/") {
     event.preventDefault();
@@ -78,8 +91,21 @@ function pressed(event) {
   }
 }
 
+// ---- copying ----
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (navigator.clipboard) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    });
+  }
+}
+
 localise(document);
-if (document.querySelector("#live[hx-get]")) { setInterval(refresh, EVERY_MS); }
+if (document.querySelector("[data-began]") || document.querySelector("#live[data-topics]")) {
+  setInterval(lengths, 1000);
+}
 if (document.body.hasAttribute("data-keys")) {
   document.addEventListener("keydown", pressed);
   const sheet = document.getElementById("sheet");

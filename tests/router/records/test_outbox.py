@@ -23,6 +23,8 @@ from router.db import Store
 from router.records.calls import Calls
 from router.records.journal import Delivered, Journal
 from router.records.outbox import PRUNE_CHUNK, Notice, Outbox, Position, Read, note
+from router.routing import Event as Webhook
+from router.routing import Participant
 from tests.router.locks import writing_elsewhere
 from tests.router.records.test_calls import NOW, FakeClock, dispatched
 
@@ -211,3 +213,20 @@ async def test_deliveries_that_are_written_together_are_told_together(bench: Ben
         (200, "dispatched"),
         (503, "dispatched"),
     ]
+
+
+async def test_each_tenant_hears_of_its_own_deliveries(bench: Bench) -> None:
+    whose = {"1": "north", "2": "default"}
+    journal = Journal(
+        bench.store, max_rows=100, days=1, clock=bench.clock, tenant_of=lambda one: whose[one or ""]
+    )
+    for number, status in (("1", 200), ("2", 201), ("1", 202)):
+        caller = Participant("PA_1", "caller", "SIP", {"sip.trunkPhoneNumber": number}, NOW)
+        rings = Webhook("EV_1", "participant_joined", NOW, "room", f"RM_{number}", caller, NOW)
+        journal.note(Delivered(NOW, status, "dispatched", "because", "answer", rings))
+
+    assert await journal.write()
+
+    told = {one.notice.tenant: json.loads(one.notice.body or "") for one in await bench.read()}
+    statuses = {who: [entry["status"] for entry in one["entries"]] for who, one in told.items()}
+    assert statuses == {"north": [200, 202], "default": [201]}
