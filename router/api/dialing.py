@@ -143,23 +143,13 @@ async def start(ask: Ask) -> Response:
 async def pause(ask: Ask) -> Response:
     """Call nobody from now on."""
     key = (await find_campaign(ask, ask.path("key"))).campaign.key
-    try:
-        found = await ask.services.engine.pause(key, tenant=ask.tenant)
-    except RunRefused as exc:
-        raise _refused(exc) from None
-    await note(ask, "campaign.paused", key)
-    return JSONResponse(_shown(found))
+    return JSONResponse(_shown(await pause_campaign(ask, key)))
 
 
 async def resume(ask: Ask) -> Response:
     """Go on."""
     key = (await find_campaign(ask, ask.path("key"))).campaign.key
-    try:
-        found = await ask.services.engine.resume(key, tenant=ask.tenant)
-    except RunRefused as exc:
-        raise _refused(exc) from None
-    await note(ask, "campaign.resumed", key)
-    return JSONResponse(_shown(found))
+    return JSONResponse(_shown(await resume_campaign(ask, key)))
 
 
 async def stop(ask: Ask) -> Response:
@@ -230,6 +220,26 @@ async def start_campaign(
     except RunRefused as exc:
         raise _refused(exc) from None
     await note(asking, "campaign.started", f"{key}: {mode}")
+    return found
+
+
+async def pause_campaign(asking: Asking, key: str) -> RunStatus:
+    """Have a run call nobody from now on; raises RequestRefused: 409."""
+    try:
+        found = await asking.services.engine.pause(key, tenant=asking.tenant)
+    except RunRefused as exc:
+        raise _refused(exc) from None
+    await note(asking, "campaign.paused", key)
+    return found
+
+
+async def resume_campaign(asking: Asking, key: str) -> RunStatus:
+    """Have a run go on; raises RequestRefused: 409."""
+    try:
+        found = await asking.services.engine.resume(key, tenant=asking.tenant)
+    except RunRefused as exc:
+        raise _refused(exc) from None
+    await note(asking, "campaign.resumed", key)
     return found
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from router.api import (
     accounts,
+    attempts,
     calls,
     campaigns,
     deliveries,
@@ -13,9 +14,11 @@ from router.api import (
     leads,
     numbers,
     personas,
+    previews,
     retention,
 )
 from router.api.calendars import calendar
+from router.api.calls import WhichNumbers
 from router.api.endpoints import AsTable, Endpoint
 from router.api.live import Applied, NewPersona, change_persona
 from router.api.purges import Purge, Purged, purge
@@ -379,6 +382,54 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     Endpoint(
         method="GET",
+        path="/attempts",
+        handler=attempts.list_attempts,
+        needs="viewer",
+        summary="Attempts to call somebody",
+        query=attempts.AttemptList,
+        answer=attempts.WholeAttempts,
+        csv=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/attempts",
+        handler=attempts.call,
+        needs="operator",
+        summary="Call a number or a lead, if the gate allows it",
+        body=attempts.NewAttempt,
+        form=True,
+        answer=attempts.WholeAttempt,
+        status=201,
+    ),
+    Endpoint(
+        method="GET",
+        path="/attempts/{id}",
+        handler=attempts.show,
+        needs="viewer",
+        summary="One attempt, with the gate's verdict and what it rests on",
+        query=WhichNumbers,
+        answer=attempts.WholeAttempt,
+    ),
+    Endpoint(
+        method="PATCH",
+        path="/attempts/{id}",
+        handler=attempts.annotate,
+        needs="operator",
+        summary="Say how a call was: a note, a disposition",
+        body=attempts.Said,
+        form=True,
+        answer=attempts.WholeAttempt,
+    ),
+    Endpoint(
+        method="POST",
+        path="/attempts/{id}/end",
+        handler=attempts.end,
+        needs="operator",
+        summary="Hang up",
+        status=204,
+    ),
+    Endpoint(
+        method="GET",
         path="/campaigns",
         handler=campaigns.list_campaigns,
         needs="viewer",
@@ -500,6 +551,15 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         needs="viewer",
         summary="How a campaign's run stands",
         answer=dialing.RunShown,
+    ),
+    Endpoint(
+        method="GET",
+        path="/campaigns/{key}/preview",
+        handler=previews.launch,
+        needs="operator",
+        summary="What would happen if a campaign were launched now; nobody is called",
+        query=previews.WhichLaunch,
+        answer=previews.LaunchShown,
     ),
     Endpoint(
         method="GET",

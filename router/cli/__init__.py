@@ -10,9 +10,11 @@ import typer
 
 from personas.errors import PersonaNotFound, PersonaRouterError, SettingsInvalid
 from router.cli import (
+    call,
     campaign,
     config,
     demo,
+    dial,
     dnc,
     doctor,
     explain,
@@ -26,7 +28,7 @@ from router.cli import (
     trigger,
     users,
 )
-from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, RemoteAway
+from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, PolicyRefused, RemoteAway
 from router.errors import (
     CampaignRefused,
     HookRefused,
@@ -44,10 +46,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog=(
         "Exit: 0 ok, 1 unexpected, 2 usage, 3 configuration, 4 not found, 5 remote away, "
-        "6 a check failed."
+        "6 a check failed, 7 refused by policy."
     ),
 )
-for module in (serve, demo, talk, explain, replay, trigger, doctor):
+for module in (serve, demo, talk, explain, replay, trigger, doctor, call, dial):
     module.register(app)
 app.add_typer(personas.app, name="personas")
 app.add_typer(personas.contract_app, name="contract")
@@ -71,6 +73,7 @@ ENDINGS: tuple[tuple[type[PersonaRouterError], Exit], ...] = (
     (HookRefused, Exit.CHECK_FAILED),
     (PersonaNotFound, Exit.NOT_FOUND),
     (NotThere, Exit.NOT_FOUND),
+    (PolicyRefused, Exit.REFUSED),
     (LiveKitUnavailable, Exit.REMOTE_AWAY),
     (StoreUnavailable, Exit.REMOTE_AWAY),
     (RemoteAway, Exit.REMOTE_AWAY),
