@@ -131,6 +131,18 @@ async def test_a_campaign_calls_its_list_and_is_idle_when_all_is_over(desk: Desk
     assert (status.state, status.counts, status.current) == ("idle", {"no_answer": 3}, ())
 
 
+async def test_a_run_that_is_to_begin_later_begins_then_whichever_router_runs(desk: Desk) -> None:
+    await desk.engine("first").start("spring", at=desk.now + 600)
+    other = desk.engine("other")
+
+    await desk.turns(other, 2)
+    assert desk.line.dialed == []
+    desk.now += 600
+    await desk.turns(other)
+
+    assert desk.line.dialed == ["+13125550100"]
+
+
 async def test_the_agent_is_told_whom_to_dial_as_whom_and_what_to_say(desk: Desk) -> None:
     engine = desk.engine()
     await engine.start("spring", mode="one")
@@ -140,7 +152,7 @@ async def test_the_agent_is_told_whom_to_dial_as_whom_and_what_to_say(desk: Desk
     call = order["_call"]
     attempt = await desk.only(engine)
     assert order["personality"] == "You call [Prospect Name]."
-    assert order["welcome_message"] == "Hello [Prospect Name]!"
+    assert order["welcome_message"] == "This is an automated assistant. Hello [Prospect Name]!"
     assert call["variables"]["name"] == "Ann"
     assert (call["direction"], call["campaign_id"], call["lead_id"]) == (
         "outbound",
@@ -347,8 +359,8 @@ async def test_editing_a_campaign_counts_from_the_next_lead_and_is_recorded(desk
     await desk.turns(engine, 2)
 
     assert [one["welcome_message"] for one in desk.line.orders] == [
-        "Hello [Prospect Name]!",
-        "Good day!",
+        "This is an automated assistant. Hello [Prospect Name]!",
+        "This is an automated assistant. Good day!",
     ]
     versions = {one.campaign_version for one in await engine.attempts.latest("default")}
     assert len(versions) == 2
