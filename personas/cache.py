@@ -109,6 +109,10 @@ class Cache(Generic[K, V]):
             return Copy(value, age_s, "revalidating")
         return Copy(value, age_s, "stale")
 
+    def known(self) -> list[K]:
+        """Return what something is held of."""
+        return list(self._entries)
+
     def offer(self, key: K, value: V) -> None:
         """Keep *value*, which somebody else has fetched, unless what is held is newer."""
         entry = self._entries.get(key)

@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import structlog
+from cachetools import LRUCache
 
 from personas.asking import (
     CACHE_BYTES,
@@ -55,6 +57,19 @@ API_SHARE: Final = 0.9  # of the budget; the rest is for the disk
 FETCH_CAP: Final = 2.0  # budgets; how long a fetch that nobody waits for may go on
 PROBE_SHARE: Final = 0.15  # of the budget, for who asks while nobody knows whether the API is back
 WARM_UP_AT_ONCE: Final = 4
+MAX_TROUBLES: Final = 2_000  # numbers of which the last failure is remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What this process holds of a number: the youngest copy, and the last failure of the API."""
+
+    freshness: str | None = None
+    age_s: float | None = None
+    persona: str | None = None
+    version: str | None = None
+    trouble: str | None = None
+    trouble_age_s: float | None = None
 
 
 class PersonaLookup:
@@ -99,6 +114,8 @@ class PersonaLookup:
             else None
         )
         self._background: list[asyncio.Task[None]] = []
+        self._clock = clock
+        self._troubles: LRUCache[str, tuple[float, str]] = LRUCache(MAX_TROUBLES)
 
     @property
     def house_persona(self) -> Persona:
@@ -141,6 +158,25 @@ class PersonaLookup:
         except Exception:  # the caller is ringing: a defect of ours must not leave them there
             log.exception("lookup.broken")
             return self._house_found("the lookup failed by a defect of its own", ())
+
+    def held(self, numbers: Collection[str]) -> dict[str, Held]:
+        """Return what is known of *numbers* (E.164) without asking anybody."""
+        found: dict[str, Held] = {}
+        for key in self._cache.known():
+            copy = self._cache.peek(key) if key[0] in numbers else None
+            known = found.get(key[0])
+            if copy and (known is None or copy.age_s < (known.age_s or 0.0)):
+                persona = copy.value.persona if copy.value else None
+                name, version = (persona.persona_name, persona.version) if persona else (None, None)
+                found[key[0]] = Held(copy.freshness, copy.age_s, name, version)
+        for number, (since, because) in self._troubles.items():
+            if number in numbers:
+                found[number] = replace(
+                    found.get(number, Held()),
+                    trouble=because,
+                    trouble_age_s=self._clock() - since,
+                )
+        return found
 
     async def house(self, because: str) -> Found:
         """Give the house persona, for the reason *because*. Never raises."""
@@ -205,6 +241,7 @@ class PersonaLookup:
             patience_s=search.left_s() - self._budget_s * (1 - self._patience()),
         )
         if landed is not None and landed.value is not None:
+            self._troubles.pop(number.e164, None)
             return from_api(landed.value, search)
         search.note("api", outcome_of(landed))
         because = why(landed)
@@ -234,6 +271,7 @@ class PersonaLookup:
     async def _from_copies(
         self, number: PhoneNumber, key: Key, because: str, search: Search
     ) -> Found:
+        self._troubles[number.e164] = (self._clock(), because)
         copy = self._cache.peek(key)
         if copy is not None and copy.value is not None:
             search.note("cache", "stale")

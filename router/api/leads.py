@@ -42,6 +42,7 @@ class WhichRows(WhichNumbers):
 
     name: Name
     limit: Annotated[int, Field(ge=1, le=1_000)] = 20
+    after: Annotated[int, Field(ge=0, le=1_000_000, description="leads that are left out")] = 0
 
 
 class RowReport(BaseModel):
@@ -148,7 +149,7 @@ async def list_imports(ask: Ask) -> Response:
 async def preview(ask: Ask) -> Response:
     """Show the columns and the first rows."""
     found = await find_list(ask, ask.query.name)
-    page = await ask.services.leads.page(found, limit=ask.query.limit)
+    page = await ask.services.leads.page(found, after=ask.query.after, limit=ask.query.limit)
     rows = [{"row": stored.row, **cells_of(stored.lead, found.columns)} for stored in page]
     return JSONResponse(
         {

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import JSONResponse, Response
 
 from personas.phone import PhoneNumber, parse
-from router.api.endpoints import Ask
+from router.api.endpoints import Ask, Asking
 from router.api.numbers import read_number
 from router.errors import RequestRefused
 from router.live import Changed
@@ -50,18 +50,23 @@ class Purged(BaseModel):
 
 async def purge(ask: Ask) -> Response:
     """Forget personas: the next call asks the persona API again."""
-    services, wanted = ask.services, ask.body.number
+    return JSONResponse(await purged(ask, ask.body))
+
+
+async def purged(ask: Asking, asked: Purge) -> dict[str, Any]:
+    """Forget what *asked* says; raises RequestRefused."""
+    services, wanted = ask.services, asked.number
     which = await _numbers(ask, wanted)
     told = [await services.lookup.purge(number) for number in which]
     others = "none" if None in told or not told else "later" if False in told else "told"
     answer: dict[str, Any] = {"purged": "all" if wanted is None else "number", "others": others}
-    if ask.body.live:
+    if asked.live:
         done = [await services.live.refresh(number) for number in which]
         answer["live"] = asdict(sum(done, start=Changed()))
-    return JSONResponse(answer)
+    return answer
 
 
-async def _numbers(ask: Ask, wanted: str | None) -> list[PhoneNumber | None]:
+async def _numbers(ask: Asking, wanted: str | None) -> list[PhoneNumber | None]:
     """Return the numbers that were meant, which are the asker's; None: all that there are."""
     numbers = ask.services.numbers
     if wanted is not None:

@@ -4,6 +4,7 @@ from typing import Final
 
 from router.api import (
     accounts,
+    attempts,
     calls,
     campaigns,
     deliveries,
@@ -12,9 +13,13 @@ from router.api import (
     hooks,
     leads,
     numbers,
+    personas,
+    previews,
+    privacy,
     retention,
 )
 from router.api.calendars import calendar
+from router.api.calls import WhichNumbers
 from router.api.endpoints import AsTable, Endpoint
 from router.api.figures import FiguresShown, figures
 from router.api.live import Applied, NewPersona, change_persona
@@ -107,6 +112,25 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         needs="admin",
         summary="Who changed what",
         answer=accounts.DeedsShown,
+    ),
+    Endpoint(
+        method="GET",
+        path="/personas",
+        handler=personas.list_personas,
+        needs="viewer",
+        summary="Numbers, and the persona that answers each",
+        query=personas.HowShown,
+        answer=personas.NumberPersonas,
+        csv=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/personas/diff",
+        handler=personas.show_difference,
+        needs="operator",
+        summary="What changed between two versions of a persona",
+        query=personas.Versions,
+        answer=personas.Difference,
     ),
     Endpoint(
         method="GET",
@@ -224,6 +248,24 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=do_not_call.ForWhom,
         answer=do_not_call.Imported,
         takes="text/csv",
+    ),
+    Endpoint(
+        method="POST",
+        path="/privacy/export",
+        handler=privacy.export,
+        needs="admin",
+        summary="All that is kept of one person",
+        body=privacy.Whom,
+        answer=privacy.Exported,
+    ),
+    Endpoint(
+        method="POST",
+        path="/privacy/erase",
+        handler=privacy.erase,
+        needs="admin",
+        summary="Erase one person",
+        body=privacy.Whom,
+        answer=privacy.Erased,
     ),
     Endpoint(
         method="GET",
@@ -368,6 +410,54 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     Endpoint(
         method="GET",
+        path="/attempts",
+        handler=attempts.list_attempts,
+        needs="viewer",
+        summary="Attempts to call somebody",
+        query=attempts.AttemptList,
+        answer=attempts.WholeAttempts,
+        csv=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/attempts",
+        handler=attempts.call,
+        needs="operator",
+        summary="Call a number or a lead, if the gate allows it",
+        body=attempts.NewAttempt,
+        form=True,
+        answer=attempts.WholeAttempt,
+        status=201,
+    ),
+    Endpoint(
+        method="GET",
+        path="/attempts/{id}",
+        handler=attempts.show,
+        needs="viewer",
+        summary="One attempt, with the gate's verdict and what it rests on",
+        query=WhichNumbers,
+        answer=attempts.WholeAttempt,
+    ),
+    Endpoint(
+        method="PATCH",
+        path="/attempts/{id}",
+        handler=attempts.annotate,
+        needs="operator",
+        summary="Say how a call was: a note, a disposition",
+        body=attempts.Said,
+        form=True,
+        answer=attempts.WholeAttempt,
+    ),
+    Endpoint(
+        method="POST",
+        path="/attempts/{id}/end",
+        handler=attempts.end,
+        needs="operator",
+        summary="Hang up",
+        status=204,
+    ),
+    Endpoint(
+        method="GET",
         path="/campaigns",
         handler=campaigns.list_campaigns,
         needs="viewer",
@@ -489,6 +579,15 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         needs="viewer",
         summary="How a campaign's run stands",
         answer=dialing.RunShown,
+    ),
+    Endpoint(
+        method="GET",
+        path="/campaigns/{key}/preview",
+        handler=previews.launch,
+        needs="operator",
+        summary="What would happen if a campaign were launched now; nobody is called",
+        query=previews.WhichLaunch,
+        answer=previews.LaunchShown,
     ),
     Endpoint(
         method="GET",

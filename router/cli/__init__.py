@@ -10,9 +10,11 @@ import typer
 
 from personas.errors import PersonaNotFound, PersonaRouterError, SettingsInvalid
 from router.cli import (
+    call,
     campaign,
     config,
     demo,
+    dial,
     dnc,
     doctor,
     explain,
@@ -20,15 +22,17 @@ from router.cli import (
     leads,
     numbers,
     personas,
+    privacy,
     replay,
     serve,
     talk,
     trigger,
     users,
 )
-from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, RemoteAway
+from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, PolicyRefused, RemoteAway
 from router.errors import (
     CampaignRefused,
+    ErasureRefused,
     HookRefused,
     LeadsRefused,
     LiveKitUnavailable,
@@ -44,10 +48,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog=(
         "Exit: 0 ok, 1 unexpected, 2 usage, 3 configuration, 4 not found, 5 remote away, "
-        "6 a check failed."
+        "6 a check failed, 7 refused by policy."
     ),
 )
-for module in (serve, demo, talk, explain, replay, trigger, doctor):
+for module in (serve, demo, talk, explain, replay, trigger, doctor, call, dial):
     module.register(app)
 app.add_typer(personas.app, name="personas")
 app.add_typer(personas.contract_app, name="contract")
@@ -57,6 +61,7 @@ app.add_typer(leads.app, name="leads")
 app.add_typer(dnc.app, name="dnc")
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(numbers.app, name="numbers")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(users.users_app, name="users")
 app.add_typer(users.tokens_app, name="tokens")
 
@@ -69,8 +74,10 @@ ENDINGS: tuple[tuple[type[PersonaRouterError], Exit], ...] = (
     (CampaignRefused, Exit.CHECK_FAILED),
     (RunRefused, Exit.CHECK_FAILED),
     (HookRefused, Exit.CHECK_FAILED),
+    (ErasureRefused, Exit.CHECK_FAILED),
     (PersonaNotFound, Exit.NOT_FOUND),
     (NotThere, Exit.NOT_FOUND),
+    (PolicyRefused, Exit.REFUSED),
     (LiveKitUnavailable, Exit.REMOTE_AWAY),
     (StoreUnavailable, Exit.REMOTE_AWAY),
     (RemoteAway, Exit.REMOTE_AWAY),

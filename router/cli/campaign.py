@@ -155,7 +155,7 @@ def run_campaign(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     lead_list: Annotated[str, typer.Option("--list", help="Default: the active one.")] = "",
     row: Annotated[int, typer.Option("--row", min=1, help="The lead whose script is shown.")] = 1,
-    at: Annotated[str, typer.Option("--at", help="ISO 8601; default: now.")] = "",
+    at: Annotated[str, typer.Option("--at", help="Begin then, ISO 8601; default: now.")] = "",
     first: Annotated[int, typer.Option("--from", min=1, help="Begin with this lead.")] = 1,
     lead: Annotated[
         int, typer.Option("--lead", min=0, help="Call this one alone; also RUN_SINGLE_CALL.")
@@ -172,8 +172,6 @@ def run_campaign(
     if dry_run:
         _preview(settings, tenant, key, lead_list or None, row, _time(at))
         return
-    if at:
-        raise typer.BadParameter("a time can be given with --dry-run alone")
     alone = lead or (settings.lead_index if settings.run_single_call else 0)
 
     async def run(desk: dialing.Desk) -> "RunStatus":
@@ -187,6 +185,7 @@ def run_campaign(
             list_name=lead_list or None,
             position=alone or first,
             mode="one" if alone else "all",
+            at=_time(at) if at else 0.0,
         )
         if detach:
             return await desk.status(tenant, key)
@@ -246,12 +245,15 @@ def _wish(dev: bool, tenant: str, key: str, wanted: "Wish", *, now: bool = False
 def _preview(
     settings: "RouterSettings", tenant: str, key: str, list_name: str | None, row: int, now: float
 ) -> None:
+    from personas.sources.files import FilePersonaSource, house
     from router.campaigns.policies import shipped
     from router.campaigns.preview import preview, sentence
-    from router.campaigns.script import rendered
+    from router.dialer import first_words
     from router.launch import knowledge_of
 
-    async def look(store: "Store") -> tuple[str, str]:
+    files = FilePersonaSource(settings.persona_dir) if settings.persona_dir else None
+
+    async def look(store: "Store") -> tuple[str, str, float]:
         known = await _find(store, settings, tenant, key)
         bad, leads = await _leads(store, settings, tenant, list_name)
         knowledge = await knowledge_of(store, settings, tenant, known, now)
@@ -259,11 +261,14 @@ def _preview(
         if row > len(leads):
             raise NotThere(f"the list has {len(leads)} leads")
         slot = _moment(found.next_at) if found.next_at is not None else ""
-        return sentence(found, bad, slot), rendered(known.campaign.session_text, leads[row - 1])
+        base = await asyncio.to_thread(house, settings.persona_dir)
+        greeting = await first_words(known.campaign, leads[row - 1], base, files)
+        return sentence(found, bad, slot), greeting, found.lasts_s
 
-    summary, script = _with_store(settings, look)
+    summary, greeting, lasts_s = _with_store(settings, look)
     print(summary)
-    print(f"lead {row}: {script}")
+    print(f"lead {row}: {greeting}")
+    print(f"those now: about {lasts_s / 60:,.0f} min")
 
 
 async def _find(

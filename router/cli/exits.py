@@ -17,10 +17,15 @@ class Exit(IntEnum):
     NOT_FOUND = 4
     REMOTE_AWAY = 5
     CHECK_FAILED = 6
+    REFUSED = 7
 
 
 class CheckFailed(PersonaRouterError):
     """A check that the user asked for did not pass."""
+
+
+class PolicyRefused(PersonaRouterError):
+    """The gate does not allow it."""
 
 
 class NotThere(PersonaRouterError):

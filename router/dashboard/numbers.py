@@ -1,4 +1,4 @@
-"""Who would answer a number: what `explain` says, on a page."""
+"""Our numbers with the persona of each, what changed in one, and who would answer a number."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -6,7 +6,10 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from router.dashboard.pages import Visit
+from personas.logs import masked
+from router.api.personas import HowShown, Versions, difference, rows_of
+from router.api.purges import Purge, purged
+from router.dashboard.pages import Visit, to
 from router.errors import RequestRefused
 from router.rehearsals import who_answers
 
@@ -23,6 +26,42 @@ class Which(BaseModel):
     number: Text = ""
     caller: Text = ""
     trunk: Text = ""
+
+
+async def list_numbers(visit: Visit) -> Response:
+    """Show numbers, who answers each, and what this router holds of them."""
+    asked: HowShown = visit.query
+    clear = asked.numbers == "clear"
+    rows = await rows_of(visit.services, visit.tenant)
+    return visit.render(
+        "numbers.html",
+        rows=await visit.shown(rows, clear=clear),
+        clear=clear,
+        breaker=visit.services.lookup.breaker_state,
+        asks_api=visit.services.settings.api_base() is not None,
+    )
+
+
+async def show_difference(visit: Visit) -> Response:
+    """Show what changed between two versions of a persona."""
+    asked: Versions = visit.query
+    diff = await difference(visit.services, visit.tenant, asked)
+    lines = [
+        {"kind": {"+": "added", "-": "gone"}.get(line[:1], ""), "text": line}
+        for line in str(await visit.shown(diff, clear=False)).splitlines()
+    ]
+    return visit.render("difference.html", lines=lines, which=asked)
+
+
+async def purge(visit: Visit) -> Response:
+    """Forget the copies of one number's persona, or of all."""
+    number = visit.form.get("number", "").strip()
+    asked = Purge.model_validate({"number": number[:64]} if number else {"all": True})
+    await purged(visit, asked)
+    if visit.principal is not None:
+        subject = str(masked(number)) if number else "all"
+        await visit.services.access.accounts.note(visit.principal, "personas.purged", subject)
+    return to("/numbers")
 
 
 async def who(visit: Visit) -> Response:

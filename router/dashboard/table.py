@@ -5,14 +5,17 @@ from typing import Final
 from router.api.calls import WhichNumbers
 from router.api.deliveries import WhichDeliveries
 from router.api.do_not_call import WhichEntries
+from router.api.personas import HowShown, Versions
 from router.dashboard import (
     calls,
     campaigns,
+    dialer,
     do_not_call,
     leads,
     numbers,
     operations,
     sessions,
+    settings,
     webhooks,
 )
 from router.dashboard.overview import overview
@@ -36,7 +39,7 @@ PAGES: Final[tuple[Page, ...]] = (
     Page(
         method="POST",
         path="/language",
-        handler=sessions.choose_language,
+        handler=settings.display,
         needs="nothing",
         title="Language",
     ),
@@ -106,6 +109,13 @@ PAGES: Final[tuple[Page, ...]] = (
         form_bytes=campaigns.MAX_FORM_BYTES,
     ),
     Page(
+        method="POST",
+        path="/campaigns/{key}/run",
+        handler=campaigns.run,
+        needs="operator",
+        title="Campaign",
+    ),
+    Page(
         method="GET",
         path="/campaigns/{key}/launch",
         handler=campaigns.launch,
@@ -126,6 +136,51 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=campaigns.archive,
         needs="operator",
         title="Campaign",
+    ),
+    Page(
+        method="GET",
+        path="/dialer",
+        handler=dialer.dialer,
+        needs="viewer",
+        title="Dialer",
+        query=dialer.Which,
+    ),
+    Page(
+        method="POST",
+        path="/dialer/call",
+        handler=dialer.call,
+        needs="operator",
+        title="Call now?",
+    ),
+    Page(
+        method="POST",
+        path="/dialer/end",
+        handler=dialer.end,
+        needs="operator",
+        title="Dialer",
+    ),
+    Page(
+        method="POST",
+        path="/dialer/stop",
+        handler=dialer.stop,
+        needs="operator",
+        title="Dialer",
+    ),
+    Page(
+        method="GET",
+        path="/attempts/{id}",
+        handler=dialer.show_attempt,
+        needs="viewer",
+        title="Attempt",
+        query=WhichNumbers,
+    ),
+    Page(
+        method="POST",
+        path="/attempts/{id}",
+        handler=dialer.annotate,
+        needs="operator",
+        title="Attempt",
+        form_bytes=dialer.FORM_BYTES,
     ),
     Page(
         method="GET",
@@ -198,6 +253,29 @@ PAGES: Final[tuple[Page, ...]] = (
     ),
     Page(
         method="GET",
+        path="/numbers",
+        handler=numbers.list_numbers,
+        needs="viewer",
+        title="Numbers & personas",
+        query=HowShown,
+    ),
+    Page(
+        method="GET",
+        path="/numbers/diff",
+        handler=numbers.show_difference,
+        needs="operator",
+        title="What changed",
+        query=Versions,
+    ),
+    Page(
+        method="POST",
+        path="/numbers/purge",
+        handler=numbers.purge,
+        needs="operator",
+        title="Numbers & personas",
+    ),
+    Page(
+        method="GET",
         path="/who",
         handler=numbers.who,
         needs="operator",
@@ -237,7 +315,42 @@ PAGES: Final[tuple[Page, ...]] = (
     Page(
         method="GET",
         path="/settings",
-        handler=operations.settings,
+        handler=settings.show,
+        needs="viewer",
+        title="Settings",
+    ),
+    Page(
+        method="POST",
+        path="/settings/users",
+        handler=settings.add_user,
+        needs="admin",
+        title="Settings",
+    ),
+    Page(
+        method="POST",
+        path="/settings/users/change",
+        handler=settings.change_user,
+        needs="admin",
+        title="Settings",
+    ),
+    Page(
+        method="POST",
+        path="/settings/tokens",
+        handler=settings.add_token,
+        needs="admin",
+        title="Settings",
+    ),
+    Page(
+        method="POST",
+        path="/settings/tokens/revoke",
+        handler=settings.revoke_token,
+        needs="admin",
+        title="Settings",
+    ),
+    Page(
+        method="POST",
+        path="/settings/numbers",
+        handler=settings.change_number,
         needs="admin",
         title="Settings",
     ),

@@ -242,14 +242,17 @@ class Attempts:
         False: it is closed already, otherwise than by giving up.
         """
         row = call_attempt.c
+        said: Any = state
+        if state in {"no_answer", "failed", "uncertain"}:  # as it looks to an agent that is cut off
+            said = sa.case((row.hang_up.is_not(None), "canceled"), else_=state)
         update = (
             sa.update(call_attempt)
             .where(
                 row.attempt_id == attempt_id, row.ended_at.is_(None) | (row.state == "uncertain")
             )
             .values(
-                state=state,
-                disposition=state,
+                state=said,
+                disposition=said,
                 because=because[:1000],
                 ended_at=sa.func.coalesce(row.ended_at, self._clock()),
             )
@@ -263,13 +266,20 @@ class Attempts:
         attempt_id: str | None = None,
         run_id: str | None = None,
         number: str | None = None,
+        campaign: str | None = None,
         tenant: str | None = None,
     ) -> Sequence[str]:
-        """Have open attempts hung up, by whichever router sees it first; return their ids.
+        """Have the open attempts that fit hung up, by whichever router sees it first.
 
-        At least one of *attempt_id*, *run_id* and *number* says which.
+        Return their ids. What is ``None`` does not matter; at least one says which are meant.
         """
-        wanted = {"attempt_id": attempt_id, "run_id": run_id, "number": number, "tenant": tenant}
+        wanted = {
+            "attempt_id": attempt_id,
+            "run_id": run_id,
+            "number": number,
+            "campaign": campaign,
+            "tenant": tenant,
+        }
         conditions = [
             call_attempt.c[name] == value for name, value in wanted.items() if value is not None
         ]

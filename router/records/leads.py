@@ -201,6 +201,12 @@ class Leads:
         rows = await self._store.read(lambda c: c.execute(query).mappings().all())
         return [stored_lead(dict(row)) for row in rows]
 
+    async def of_number(self, found: LeadList, number: str) -> StoredLead | None:
+        """Find a number (E.164) in a list."""
+        query = sa.select(leads).where(leads.c.list_id == found.id, leads.c.phone == number)
+        row = await self._store.read(lambda c: c.execute(query).mappings().first())
+        return None if row is None else stored_lead(dict(row))
+
     async def all(self, found: LeadList) -> Sequence[StoredLead]:
         """Give every lead of a list, read page by page."""
         answer: list[StoredLead] = []

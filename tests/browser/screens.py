@@ -17,6 +17,7 @@ PAGES: Final = {
     "overview": "/",
     "calls": "/calls",
     "call": f"/calls/{OVER}",
+    "dialer": "/dialer?campaign=spring-check-ups",
     "campaigns": "/campaigns",
     "campaign": "/campaigns/spring-check-ups",
     "launch": "/campaigns/spring-check-ups/launch",

@@ -21,6 +21,7 @@ PAGES = (
     "/campaigns/default",
     "/campaigns/spring-check-ups",
     "/campaigns/spring-check-ups/launch",
+    "/dialer?campaign=spring-check-ups",
     "/leads",
     "/leads/check-ups.csv",
     "/dnc?numbers=clear",

@@ -98,6 +98,17 @@ class Evidence:
             if sample.name.endswith("_total")
         }
 
+    async def timed(self, metric: str) -> dict[str, float]:
+        """Return how often one of the router's histograms was told, by the value of its label."""
+        page = (await self.http.get("/metrics")).raise_for_status().text
+        return {
+            ",".join(sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(page)
+            if family.name == f"persona_router_{metric}"
+            for sample in family.samples
+            if sample.name.endswith("_count")
+        }
+
     async def deliver(self, caller: Phone) -> httpx.Response:
         """Tell the router once more that *caller* joined, signed as LiveKit signs."""
         server = self.bed.livekit

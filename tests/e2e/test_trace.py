@@ -8,9 +8,14 @@ from tests.e2e.evidence import Evidence, until
 NUMBER = "13125550171"
 PERSONAS = {NUMBER: {"personality": "You are brief.", "welcome_message": "Branch seventy-one."}}
 ANSWER_S = 30.0
+STAGES = (
+    *("webhook", "verify", "queue", "claim", "persona", "dispatch", "agent_joined", "first_word"),
+    "",  # ring time, which has no label
+)
 
 
 async def test_every_stage_of_a_call_that_is_over_is_known(bed: Bed, evidence: Evidence) -> None:
+    before = await evidence.timed("stage_seconds") | await evidence.timed("ring_seconds")
     async with bed.phone(NUMBER) as caller:
         await caller.wait_for_words(timeout_s=ANSWER_S)
 
@@ -34,3 +39,9 @@ async def test_every_stage_of_a_call_that_is_over_is_known(bed: Bed, evidence: E
     assert trace["slowest"] in took
     assert (trace["verdict"], trace["source"], trace["attempts"]) == ("dispatched", "api", 1)
     assert NUMBER not in str(trace)
+
+    async def counted() -> bool:
+        now = await evidence.timed("stage_seconds") | await evidence.timed("ring_seconds")
+        return all(now.get(stage, 0) > before.get(stage, 0) for stage in STAGES)
+
+    await until(counted, what="the call in the histogram of every stage, and of ring time")

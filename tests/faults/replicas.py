@@ -12,7 +12,7 @@ from router.demo.services import RouterProcess
 from router.demo.settings import PROJECT, DemoSettings
 from tests.bench.load import KEY, SECRET
 from tests.bench.processes import ListeningRouter
-from tests.faults.rooms import FakeRooms
+from tests.fakes import FakeLiveKit
 
 
 class Naive(ListeningRouter):
@@ -28,7 +28,7 @@ class Replicas:
     def __init__(
         self,
         folder: Path,
-        livekit: FakeRooms,
+        livekit: FakeLiveKit,
         *,
         count: int = 3,
         persona_api_base: str = "off",

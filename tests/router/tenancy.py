@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
+from personas.model import Persona
 from personas.options import Calendar
 from personas.phone import parse, read_dialed
 from personas.reports import CallReport, Fact, Opened, PersonaApplied, Turn, numbered
@@ -15,9 +17,11 @@ from router.db import metadata
 from router.demo.deliveries import caller_attributes
 from router.principals import Principal
 from router.records.appointments import appointments
+from router.records.attempts import call_attempt
 from router.records.entries import Which, deliveries_of
 from router.records.journal import Delivered
 from router.records.notices import notices
+from router.records.snapshots import Snapshots
 from router.routing import Event, Participant
 from tests.router.api.rig import Rig
 
@@ -50,20 +54,58 @@ async def furnish(rig: Rig, tenant: str) -> None:
     hook, _ = await services.hooks.add(
         f"https://127.0.0.1:9/{said}", ["number.opted_out"], tenant=tenant
     )
+    attempt = _attempt(tenant)
+    await services.store.write(lambda c: c.execute(sa.insert(call_attempt), attempt))
     notice = _notice(tenant, hook.id)
     await services.store.write(lambda c: c.execute(sa.insert(notices), notice))
+    before, after = personas_of(tenant)
+    old = PersonaApplied(version=before.version, origin="api", because="asked", name=said)
     told: tuple[Made, ...] = (
         Opened(room="call-x", caller=CALLER, dialed_number=number, direction="inbound"),
-        PersonaApplied(version="sha256:" + "a1" * 32, origin="api", because="asked", name=said),
+        PersonaApplied(version=after.version, origin="api", because="asked", name=said),
         Turn(by="caller", text=said),
         Fact(id="f1", category="request", information=said),
     )
     at = time.time() - 60
     made = tuple(numbered(event, seq=seq, attempt=1, at=at) for seq, event in enumerate(told, 1))
     await services.calls.take(CallReport(call_id=f"call-of-{tenant}", events=made))
+    earlier = [
+        numbered(event, seq=seq, attempt=1, at=at - 9) for seq, event in ((1, told[0]), (2, old))
+    ]
+    await services.calls.take(CallReport(call_id=f"earlier-{tenant}", events=tuple(earlier)))
+    snapshots = Snapshots(services.store, clock=time.time)
+    for persona in (before, after):
+        await services.store.write(partial(snapshots.write, persona=persona))
     await services.store.write(lambda c: c.execute(sa.insert(appointments), _appointment(tenant)))
     _ring(rig, tenant, at)
     assert await services.journal.write()
+
+
+def personas_of(tenant: str) -> tuple[Persona, Persona]:
+    """Return the persona of *tenant*'s earlier call and of the later one."""
+    texts = ("You were somebody else.", f"You are {mark(tenant)}.")
+    before, after = (Persona.from_document({"personality": text}) for text in texts)
+    return before, after
+
+
+def _attempt(tenant: str) -> dict[str, Any]:
+    at = time.time() - 90
+    words = dict.fromkeys(("campaign_version", "trunk", "room", "identity", "owner", "because"), "")
+    return words | {
+        "attempt_id": f"attempt-of-{tenant}",
+        "tenant": tenant,
+        "campaign": mark(tenant),
+        "tries": 1,
+        "lead_id": "x",
+        "number": CALLER,
+        "state": "no_answer",
+        "disposition": "no_answer",
+        "verdict": "{}",
+        "claimed_at": at,
+        "ended_at": at,
+        "note": mark(tenant),
+        "settled": True,
+    }
 
 
 def _notice(tenant: str, hook_id: str) -> dict[str, Any]:

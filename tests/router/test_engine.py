@@ -11,7 +11,7 @@ from personas.sources.files import shipped
 from router.campaigns.gate import GateVerdict
 from router.campaigns.model import Campaign, read_campaign
 from router.db import Store
-from router.dialer import Dialer, persona_for
+from router.dialer import ORDER_S, ORDER_SLACK_S, Dialer, persona_for
 from router.engine import OWNER_S, Engine
 from router.errors import DispatchRefused, DispatchUnknown, RunRefused
 from router.records.attempts import Attempt, Attempts
@@ -131,6 +131,18 @@ async def test_a_campaign_calls_its_list_and_is_idle_when_all_is_over(desk: Desk
     assert (status.state, status.counts, status.current) == ("idle", {"no_answer": 3}, ())
 
 
+async def test_a_run_that_is_to_begin_later_begins_then_whichever_router_runs(desk: Desk) -> None:
+    await desk.engine("first").start("spring", at=desk.now + 600)
+    other = desk.engine("other")
+
+    await desk.turns(other, 2)
+    assert desk.line.dialed == []
+    desk.now += 600
+    await desk.turns(other)
+
+    assert desk.line.dialed == ["+13125550100"]
+
+
 async def test_the_agent_is_told_whom_to_dial_as_whom_and_what_to_say(desk: Desk) -> None:
     engine = desk.engine()
     await engine.start("spring", mode="one")
@@ -140,7 +152,7 @@ async def test_the_agent_is_told_whom_to_dial_as_whom_and_what_to_say(desk: Desk
     call = order["_call"]
     attempt = await desk.only(engine)
     assert order["personality"] == "You call [Prospect Name]."
-    assert order["welcome_message"] == "Hello [Prospect Name]!"
+    assert order["welcome_message"] == "This is an automated assistant. Hello [Prospect Name]!"
     assert call["variables"]["name"] == "Ann"
     assert (call["direction"], call["campaign_id"], call["lead_id"]) == (
         "outbound",
@@ -287,6 +299,51 @@ async def test_stopping_now_hangs_up_and_pausing_does_not(desk: Desk) -> None:
     assert (await desk.only(engine)).state == "canceled"
 
 
+async def test_what_is_hung_up_before_its_agent_dialed_is_hung_up_until_no_agent_may_dial(
+    desk: Desk,
+) -> None:
+    engine = desk.engine()
+    await engine.start("spring", mode="one")
+    await desk.turns(engine)
+    attempt = await desk.only(engine)
+    await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
+    assert (await desk.only(engine)).is_open
+
+    desk.line.show(attempt.room)  # the agent was on its way, and has dialed
+    await desk.turns(engine)
+
+    assert desk.line.removed[-1] == attempt.identity
+    ended = await desk.only(engine)
+    assert (ended.state, ended.because) == ("canceled", "an opt-out")
+
+
+async def test_an_agent_that_never_came_is_not_waited_for_after_hanging_up(desk: Desk) -> None:
+    engine = desk.engine()
+    await engine.start("spring", mode="one")
+    await desk.turns(engine)
+    attempt = await desk.only(engine)
+    await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
+    desk.now += ORDER_S + ORDER_SLACK_S
+
+    await desk.turns(engine)
+
+    assert (await desk.only(engine)).state == "canceled"
+
+
+async def test_what_an_agent_says_of_a_call_that_was_cut_off_is_that_it_was_canceled(
+    desk: Desk,
+) -> None:
+    engine = desk.engine()
+    await engine.start("spring", mode="one")
+    await desk.turns(engine)
+    attempt = await desk.only(engine)
+    await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
+
+    await engine.heard(report(attempt.attempt_id, "uncertain"))
+
+    assert (await desk.only(engine)).state == "canceled"
+
+
 async def test_a_wish_to_hang_up_outlives_a_livekit_that_is_away(desk: Desk) -> None:
     engine = desk.engine()
     await engine.start("spring", mode="one")
@@ -347,8 +404,8 @@ async def test_editing_a_campaign_counts_from_the_next_lead_and_is_recorded(desk
     await desk.turns(engine, 2)
 
     assert [one["welcome_message"] for one in desk.line.orders] == [
-        "Hello [Prospect Name]!",
-        "Good day!",
+        "This is an automated assistant. Hello [Prospect Name]!",
+        "This is an automated assistant. Good day!",
     ]
     versions = {one.campaign_version for one in await engine.attempts.latest("default")}
     assert len(versions) == 2

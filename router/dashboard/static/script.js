@@ -5,6 +5,7 @@
 function localise(root) {
   const format = new Intl.DateTimeFormat(document.documentElement.lang, {
     dateStyle: "medium", timeStyle: "medium",
+    timeZone: document.documentElement.dataset.zone, // undefined: the browser's
   });
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
@@ -51,7 +52,7 @@ document.addEventListener("htmx:afterSettle", () => {
 // ---- keys ----
 
 const KEPT = "persona-router.keys";
-const GOES = {o: "/", a: "/campaigns", c: "/calls", h: "/system", l: "/leads"};
+const GOES = {o: "/", a: "/campaigns", c: "/calls", d: "/dialer", h: "/system", l: "/leads"};
 let going = false;
 
 function keysAreOn() {
@@ -59,10 +60,16 @@ function keysAreOn() {
 }
 
 function move(by) {
-  const links = [...document.querySelectorAll("tr[data-row] a")];
-  const at = links.indexOf(document.activeElement);
+  const rows = [...document.querySelectorAll("tr[data-row]")];
+  const links = rows.map((row) => row.querySelector("a, button")).filter(Boolean);
+  const at = rows.indexOf(document.activeElement.closest("tr[data-row]"));
   const next = links[at < 0 ? (by > 0 ? 0 : links.length - 1) : at + by];
   if (next) { next.focus(); }
+}
+
+function turn(to) {
+  const link = document.querySelector(`a[rel=${to}]`);
+  if (link) { location.assign(link.href); }
 }
 
 function pressed(event) {
@@ -75,6 +82,8 @@ function pressed(event) {
   going = event.key === "g";
   if (event.key === "j") { move(1); }
   if (event.key === "k") { move(-1); }
+  if (event.key.toLowerCase() === "n") { turn("next"); }
+  if (event.key.toLowerCase() === "p") { turn("prev"); }
   if (event.key === "?") { document.getElementById("sheet").showModal(); }
   if (event.key === "/") {
     event.preventDefault();

@@ -63,7 +63,7 @@ def test_the_preview_counts_who_would_be_called_and_shows_a_script(
     assert "1 outside hours (next slot 2026-11-2" in first
     assert "1 bad rows" in first
     assert "1 missing [Company Name], 5 missing [Job Title]" in first
-    assert second == "lead 2: Hello Bob of your company."
+    assert second == "lead 2: This is an automated assistant. Hello Bob of your company."
 
 
 def test_a_number_is_checked_with_its_inputs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +85,7 @@ def test_a_number_is_checked_with_its_inputs(capsys: pytest.CaptureFixture[str])
         (("check", "+13125550199", "--campaign", "spring"), 6, "own_number"),
         (("check", "+13125550101", "--campaign", "none"), 4, "campaign list"),
         (("check", "+13125550101", "--campaign", "spring", "--at", "noon"), 2, "write the time"),
-        (("run", "spring", "--at", NOON), 2, "--dry-run"),
+        (("run", "spring", "--at", "noon"), 2, "write the time"),
         (("run", "none", "--dry-run"), 4, "campaign list"),
         (("run", "spring", "--dry-run", "--list", "none"), 4, "leads list"),
         (("run", "spring", "--dry-run", "--row", "9"), 4, "5 leads"),

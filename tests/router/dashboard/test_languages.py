@@ -1,15 +1,21 @@
 """Every word of the pages is there in every language."""
 
 from pathlib import Path
+from typing import get_args
 
 from babel.messages.extract import extract_from_dir
 
 from router import dashboard
+from router.campaigns import refusals
 from router.campaigns.leads import FIXES
 from router.campaigns.model import DAYS
 from router.campaigns.preview import WORDS
+from router.campaigns.progress import RunState
+from router.dashboard.dialer import DISPOSITIONS
 from router.dashboard.languages import LANGUAGES, words
+from router.dashboard.runs import FUNNEL
 from router.dashboard.table import PAGES
+from router.records.attempts import State
 
 TEMPLATES = Path(dashboard.__file__).parent / "templates"
 
@@ -27,8 +33,10 @@ def asked() -> set[str]:
 def test_german_has_every_word_and_none_that_nobody_asks_for() -> None:
     named = {"no_answer", "busy", "declined", "voicemail", "answered", "transferred"}
     named |= {"house", "file", "stale", "last_known_good", "inbound", "outbound"}
-    named |= {"warning", "error", "Not possible"}
+    named |= {"warning", "error", "Not possible", "fresh", "revalidating", "absent"}
     named |= {"builtin", "made", "call", "api", "csv", "cli"}
+    named |= {*get_args(State), *get_args(RunState), *DISPOSITIONS, *FUNNEL}
+    named |= {*refusals.FIXES, *refusals.FIXES.values()}
     named |= {*WORDS.values(), *FIXES, *FIXES.values(), *DAYS}
 
     assert set(words("de")) == asked() | named
