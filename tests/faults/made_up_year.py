@@ -19,7 +19,6 @@ from router.campaigns.leads import Lead
 from router.campaigns.model import read_campaign
 from router.campaigns.policies import shipped
 from router.db import Store
-from router.launch import with_attempts
 from router.records.attempts import Attempt, Attempts, Order, call_attempt
 from router.records.campaigns import KnownCampaign
 from router.records.consents import Consents, Given
@@ -28,8 +27,8 @@ from router.records.gate_inputs import gather
 from router.records.rung import note_rung
 from tests.faults.scenario import Control, Ground, Run, Scenario, Seen, Size
 
-DIALS: Final[dict[Size, int]] = {"quick": 1_500, "full": 100_000}
-CONTROL_DIALS: Final = 1_500
+DIALS: Final[dict[Size, int]] = {"quick": 400, "full": 100_000}
+CONTROL_DIALS: Final = 400
 END_OF_DAY: Final = 24
 DAY_S: Final = 86_400.0
 BEGINS: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -44,11 +43,7 @@ ZONES: Final = {
 }
 HOURS: Final = {"+1": (8, 21, 7), "+4": (8, 20, 6)}  # from, to, days from Monday on
 CAPS: Final = {"+1": (3, 7), "+4": (1, 3)}  # in a day, in a week
-CAMPAIGNS: Final = {  # hours from and to, calls a day
-    "early": (0, 24, 10**9),
-    "late": (10, 18, 10**9),
-    "small": (0, 24, 25),
-}
+CAMPAIGNS: Final = {"early": (0, 24), "late": (10, 18), "small": (0, 24)}  # hours from and to
 OWN: Final = frozenset({"+13125550100"})
 Broken: TypeAlias = Literal["", "clock", "list", "consent", "caps", "budget"]
 
@@ -71,11 +66,12 @@ class World:
     """The year so far."""
 
     people: list[Person]
-    dialed: dict[str, list[float]]  # by campaign
+    small: int  # what the campaign of that name may spend: calls in 24 hours
+    dialed: list[float] = field(default_factory=list)  # by it
     wrong: dict[str, int] = field(default_factory=dict)
 
     def judge(self, person: Person, campaign: str, at: float) -> None:
-        """Note what is wrong with this dial."""
+        """Note this dial, and what is wrong with it."""
         if person.number in OWN:
             self._note("to ourselves")
         if not self._in_hours(person, campaign, at):
@@ -90,14 +86,17 @@ class World:
             self._note("over the cap of a day")
         if sum(at - one < 7 * DAY_S for one in person.called) >= a_week:
             self._note("over the cap of a week")
-        if sum(at - one < DAY_S for one in self.dialed[campaign]) >= CAMPAIGNS[campaign][2]:
-            self._note("over the budget")
+        if campaign == "small":
+            if sum(at - one < DAY_S for one in self.dialed) >= self.small:
+                self._note("over the budget")
+            self.dialed.append(at)
+        person.called.append(at)
 
     def _in_hours(self, person: Person, campaign: str, at: float) -> bool:
         zone = person.timezone or ZONES[person.number[:5]]
         local = datetime.fromtimestamp(at, ZoneInfo(zone))
         opens, closes, days = HOURS[person.number[:2]]
-        first, last, _ = CAMPAIGNS[campaign]
+        first, last = CAMPAIGNS[campaign]
         return local.weekday() < days and max(opens, first) <= local.hour < min(closes, last)
 
     def _note(self, what: str) -> None:
@@ -109,7 +108,7 @@ def judge_of(broken: Broken) -> Callable[[sa.Connection, Order, float], GateVerd
 
     def judge(connection: sa.Connection, order: Order, at: float) -> GateVerdict:
         asked = gather(connection, order.lead, order.known, at, tenant="default", own_numbers=OWN)
-        asked = _blinded(with_attempts(connection, order, asked), broken)
+        asked = _blinded(asked, broken)
         return decide(asked, shipped())
 
     return judge
@@ -149,24 +148,23 @@ class Year:
             owner="one",
             judge=judge_of(broken),
         )
+        small = max(1, tries // 2_000)
         self._known = {
             key: KnownCampaign(
                 read_campaign(
                     {
                         "name": key,
                         "window": {"opens": f"{first:02}:00", "closes": closes},
-                        **({"budget_calls_per_day": a_day} if a_day < 10**9 else {}),
+                        "budget_calls_per_day": small if key == "small" else None,
                     }
                 ),
                 "file",
             )
-            for key, (first, last, a_day) in CAMPAIGNS.items()
+            for key, (first, last) in CAMPAIGNS.items()
             for closes in ("23:59" if last == END_OF_DAY else f"{last:02}:00",)
         }
         share = max(20, int(tries / 70))
-        self.world = World(
-            [self._person(number) for number in range(share)], {key: [] for key in CAMPAIGNS}
-        )
+        self.world = World([self._person(number) for number in range(share)], small)
         self.world.people.append(Person("+13125550100", "", [BEGINS], in_list=True))
 
     def _person(self, number: int) -> Person:
@@ -264,8 +262,6 @@ class Year:
         if await self._store.write(call, patient=True):
             self.calls += 1
             self.world.judge(person, key, self.now)
-            person.called.append(self.now)
-            self.world.dialed[key].append(self.now)
 
 
 async def live(ground: Ground, tries: int, broken: Broken = "") -> Seen:
