@@ -5,8 +5,10 @@ from typing import Final
 
 from starlette.responses import Response
 
+from router.dashboard.alerts import MEANINGS, shown
 from router.dashboard.pages import Visit
 from router.records.archive import CallFilter
+from router.records.entries import raised
 
 ROWS: Final = 10
 
@@ -17,6 +19,7 @@ async def overview(visit: Visit) -> Response:
     active = await services.calls.page(CallFilter(tenant=tenant, is_open=True), None, 50)
     latest = await services.calls.page(CallFilter(tenant=tenant, is_open=False), None, ROWS)
     figures = await services.figures.of(tenant)
+    alerts = await raised(services.store, tenant, figures.since, MEANINGS)
     return visit.render(
         "overview.html",
         active=await visit.shown([asdict(row) for row in active.rows], clear=False),
@@ -24,6 +27,8 @@ async def overview(visit: Visit) -> Response:
         latest=await visit.shown([asdict(row) for row in latest.rows], clear=False),
         figures=figures,
         since=round(figures.since),
+        alerts=shown(alerts),
+        raised=sum(one.times for one in alerts),
         warnings=services.checkups.shown(),
         now=services.clock(),
     )
