@@ -38,6 +38,10 @@ class Bench:
     def clock(self) -> float:
         return self.now
 
+    def tick(self) -> None:
+        """Let the pace allow the next call."""
+        self.now += 0.01
+
     def judge(self, _connection: sa.Connection, order: Order, _at: float) -> GateVerdict:
         return self.verdicts.get(order.lead.phone, GateVerdict(True, "allowed", {"why": "a test"}))
 
@@ -186,6 +190,25 @@ async def test_every_lead_is_taken_once_by_however_many_routers(bench: Bench) ->
     run = await runs.find("default", "fast")
     assert run is not None
     assert (run.state, run.because, run.position) == ("idle", "the list is done", 12)
+
+
+async def test_two_routers_split_a_list_and_hold_its_limit_together(bench: Bench) -> None:
+    three = FAST.model_copy(update={"concurrency": 3})
+    runs = await bench.start(12, three)
+    both = [bench.runs(bench.attempts(owner)) for owner in ("one", "two")]
+    owners: list[str] = []
+
+    for _ in range(3):
+        answers = [await take(one, three) for one in both for _ in range(2) if not bench.tick()]
+        going = [one.attempt for one in answers if isinstance(one, Taken)]
+        assert len(going) == len(await bench.attempts().open()) == 3
+        assert answers[-1] == Nothing("full")
+        owners += [one.owner for one in going]
+        for one in going:
+            await bench.attempts().end(one.attempt_id, "no_answer", "test")
+            await runs.conclude(one, None)
+
+    assert (owners.count("one"), owners.count("two")) == (6, 3)
 
 
 async def test_the_pace_is_held_exactly(bench: Bench) -> None:
