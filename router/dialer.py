@@ -24,8 +24,12 @@ from personas.contract import (
 )
 from personas.errors import PersonaError
 from personas.model import SPELLINGS, Persona, version_of
+from router.campaigns.disclosure import opening
 from router.campaigns.leads import COLUMNS, Lead
 from router.campaigns.model import Campaign, WeightedPersona
+from router.campaigns.policies import shipped
+from router.campaigns.policy import Policy
+from router.campaigns.script import rendered
 from router.errors import DispatchRefused, DispatchUnknown, LiveKitUnavailable, StoreUnavailable
 from router.records.attempts import Attempt, Attempts, Order, Refused
 from router.records.calls import Dispatched
@@ -212,16 +216,18 @@ class Dialer:
         )
         return encode(persona, config, house).text
 
+    async def first_words(self, campaign: Campaign, lead: Lead) -> str:
+        """Say how a call to *lead* would begin; raises PersonaInvalid."""
+        return await first_words(campaign, lead, self.house(), self.files)
+
     async def _persona(self, order: Order, house: Persona) -> tuple[Persona, Any, str]:
         campaign = order.campaign
-        chosen = persona_for(campaign, order.lead.phone)
-        found = None
-        if chosen is not None and self.files is not None:
-            found = await self.files.by_id(chosen)
+        chosen, found = await _chosen(campaign, order.lead.phone, self.files)
         base = found or house
-        document = spoken(base, campaign, is_house=found is None)
-        if document is None:
-            return base, "house", "the campaign says nothing"
+        greeting = greeting_of(base, campaign, order.lead.phone, shipped())
+        document = spoken(base, campaign, greeting, is_house=found is None)
+        if found is None and not (campaign.agent_text or campaign.session_text):
+            return Persona.from_document(document), "house", "the campaign says nothing"
         because = "the campaign's words" if found is None else "the persona that the campaign names"
         if chosen is not None and found is None:
             because = "the campaign's words; there is no file of the persona that it names"
@@ -234,6 +240,23 @@ async def _unless_gone(step: Awaitable[None]) -> None:
     except LiveKitUnavailable as exc:
         if exc.reason != "not_found":
             raise
+
+
+async def first_words(
+    campaign: Campaign, lead: Lead, house: Persona, files: PersonaFiles | None
+) -> str:
+    """Say how a call to *lead* would begin, placeholders filled; raises PersonaInvalid."""
+    _, found = await _chosen(campaign, lead.phone, files)
+    return rendered(greeting_of(found or house, campaign, lead.phone, shipped()), lead)
+
+
+async def _chosen(
+    campaign: Campaign, number: str, files: PersonaFiles | None
+) -> tuple[str | None, Persona | None]:
+    chosen = persona_for(campaign, number)
+    if chosen is None or files is None:
+        return chosen, None
+    return chosen, await files.by_id(chosen)
 
 
 def persona_for(campaign: Campaign, number: str) -> str | None:
@@ -251,25 +274,38 @@ def persona_for(campaign: Campaign, number: str) -> str | None:
     return personas[-1].id
 
 
-def spoken(base: Persona, campaign: Campaign, *, is_house: bool) -> dict[str, Any] | None:
-    """Put a campaign's words over a persona's document; None: it has none of its own.
+def spoken(base: Persona, campaign: Campaign, greeting: str, *, is_house: bool) -> dict[str, Any]:
+    """Put a campaign's words, and the *greeting* of the call, over a persona's document.
 
     Placeholders stay as they are: the agent fills them, and keeps what leads say apart from what
     it is told.
     """
-    if not campaign.agent_text and not campaign.session_text and is_house:
-        return None
     document = dict(base.document)
+    _say(document, "welcome_message", greeting)
+    if not campaign.agent_text and not campaign.session_text and is_house:
+        return document
     personality = [] if is_house and campaign.agent_text else [base.personality or ""]
     words = "\n\n".join(filter(None, (*personality, campaign.agent_text)))
     _say(document, "personality", words)
     if len(campaign.session_text) > GREETING_CHARS:
         _say(document, "conversation_structure", campaign.session_text)
-    elif campaign.session_text:
-        _say(document, "welcome_message", campaign.session_text)
     if not campaign.tools:
         document |= {"tools": [], "http_tools": []}
     return document
+
+
+def greeting_of(
+    base: Persona, campaign: Campaign, number: str, policies: Mapping[str, Policy]
+) -> str:
+    """Give what is said first to *number*, with what it has to be told; placeholders stay."""
+    short = 0 < len(campaign.session_text) <= GREETING_CHARS
+    return opening(
+        campaign.session_text if short else base.welcome_message or "",
+        number,
+        policies,
+        language=base.language,
+        recorded=campaign.recorded,
+    )
 
 
 def _say(document: dict[str, Any], name: str, text: str) -> None:

@@ -34,6 +34,7 @@ async def knowledge_of(
         spent=await past.spent(tenant, key, at),
         own_numbers=await past.own_numbers(tenant) | ours,
         archived=known.archived,
+        call_s=await past.call_s(tenant, key),
     )
 
 

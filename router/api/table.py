@@ -14,6 +14,7 @@ from router.api import (
     leads,
     numbers,
     personas,
+    previews,
     retention,
 )
 from router.api.calendars import calendar
@@ -550,6 +551,15 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         needs="viewer",
         summary="How a campaign's run stands",
         answer=dialing.RunShown,
+    ),
+    Endpoint(
+        method="GET",
+        path="/campaigns/{key}/preview",
+        handler=previews.launch,
+        needs="operator",
+        summary="What would happen if a campaign were launched now; nobody is called",
+        query=previews.WhichLaunch,
+        answer=previews.LaunchShown,
     ),
     Endpoint(
         method="GET",

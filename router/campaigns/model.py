@@ -88,6 +88,9 @@ class CampaignFields(_Value):
     ] = None
     auto_next: bool = False
     tools: bool = True
+    recorded: Annotated[
+        bool, Field(description="calls are recorded, by whomever: it is said at the beginning")
+    ] = False
     module: Annotated[str, Field(max_length=200, description="its name for older clients")] = ""
 
 

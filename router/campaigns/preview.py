@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from router.campaigns.consent import Agreement, consents_of, standing
-from router.campaigns.gate import Because, GateInputs, Spent, decide
+from router.campaigns.gate import Because, GateInputs, Spent, decide, is_spent
 from router.campaigns.leads import Lead
 from router.campaigns.model import Campaign
 from router.campaigns.policy import Policy
 from router.campaigns.script import missing
 
+ASSUMED_CALL_S: Final = 60.0  # ringing and talking, of a campaign that has not called yet
 WORDS: Final[Mapping[Because, str]] = {
     "allowed": "now",
     "not_a_number": "not a number",
@@ -41,6 +42,7 @@ class Knowledge:
     spent: Spent
     own_numbers: frozenset[str]
     archived: bool
+    call_s: float | None = None  # how long this campaign's calls took so far, on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Preview:
     counts: Mapping[Because, int]
     next_at: float | None  # when the first of those outside hours may be called
     missing: Mapping[str, int]  # leads without a value, by placeholder
+    lasts_s: float  # how long it takes to call those who may be called now
 
 
 def inputs_of(lead: Lead, campaign: Campaign, known: Knowledge, at: float) -> GateInputs:
@@ -80,15 +83,30 @@ def preview(
     counts: Counter[Because] = Counter()
     without: Counter[str] = Counter()
     openings: list[float] = []
+    spent = known.spent
     for lead in leads:
         verdict = decide(inputs_of(lead, campaign, known, at), policies)
-        counts[verdict.because] += 1
-        if verdict.allowed:
-            known = replace(known, spent=known.spent.with_a_call())
+        by_then = verdict.allowed and is_spent(campaign, spent)
+        counts["over_budget" if by_then else verdict.because] += 1
+        if verdict.allowed and not by_then:
+            spent = spent.with_a_call()
         if verdict.next_at is not None:
             openings.append(verdict.next_at)
         without.update(missing(campaign.session_text, lead))
-    return Preview(counts.total(), dict(counts), min(openings, default=None), dict(without))
+    return Preview(
+        total=counts.total(),
+        counts=dict(counts),
+        next_at=min(openings, default=None),
+        missing=dict(without),
+        lasts_s=lasts_s(counts["allowed"], campaign, known.call_s or ASSUMED_CALL_S),
+    )
+
+
+def lasts_s(calls: int, campaign: Campaign, call_s: float) -> float:
+    """Say how long *calls* of *call_s* take, at the campaign's pace and so many at once."""
+    if not calls:
+        return 0.0
+    return max(calls / campaign.calls_per_second, calls * call_s / campaign.concurrency, call_s)
 
 
 def sentence(found: Preview, bad_rows: int, next_slot: str) -> str:

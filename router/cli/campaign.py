@@ -246,12 +246,15 @@ def _wish(dev: bool, tenant: str, key: str, wanted: "Wish", *, now: bool = False
 def _preview(
     settings: "RouterSettings", tenant: str, key: str, list_name: str | None, row: int, now: float
 ) -> None:
+    from personas.sources.files import FilePersonaSource, house
     from router.campaigns.policies import shipped
     from router.campaigns.preview import preview, sentence
-    from router.campaigns.script import rendered
+    from router.dialer import first_words
     from router.launch import knowledge_of
 
-    async def look(store: "Store") -> tuple[str, str]:
+    files = FilePersonaSource(settings.persona_dir) if settings.persona_dir else None
+
+    async def look(store: "Store") -> tuple[str, str, float]:
         known = await _find(store, settings, tenant, key)
         bad, leads = await _leads(store, settings, tenant, list_name)
         knowledge = await knowledge_of(store, settings, tenant, known, now)
@@ -259,11 +262,14 @@ def _preview(
         if row > len(leads):
             raise NotThere(f"the list has {len(leads)} leads")
         slot = _moment(found.next_at) if found.next_at is not None else ""
-        return sentence(found, bad, slot), rendered(known.campaign.session_text, leads[row - 1])
+        base = await asyncio.to_thread(house, settings.persona_dir)
+        greeting = await first_words(known.campaign, leads[row - 1], base, files)
+        return sentence(found, bad, slot), greeting, found.lasts_s
 
-    summary, script = _with_store(settings, look)
+    summary, greeting, lasts_s = _with_store(settings, look)
     print(summary)
-    print(f"lead {row}: {script}")
+    print(f"lead {row}: {greeting}")
+    print(f"those now: about {lasts_s / 60:,.0f} min")
 
 
 async def _find(

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from personas.errors import PersonaError
 from router.api.campaigns import (
     add_campaign,
     archive_campaign,
@@ -18,15 +19,16 @@ from router.api.campaigns import (
 )
 from router.api.leads import find_list
 from router.campaign_files import read_bytes
+from router.campaigns.leads import Lead
 from router.campaigns.model import DAYS
 from router.campaigns.policies import shipped
 from router.campaigns.preview import WORDS, preview
-from router.campaigns.script import rendered
 from router.dashboard.campaign_form import RETRIED, TICKED, changes_of, fields_of
 from router.dashboard.pages import Visit, to
 from router.dashboard.runs import run_of, wish
 from router.errors import CampaignRefused, RequestRefused
 from router.launch import knowledge_of
+from router.records.campaigns import KnownCampaign
 
 MAX_FORM_BYTES: Final = 1024 * 1024  # two texts of 60,000 characters, each up to nine bytes there
 Text = Annotated[str, Field(max_length=200)]
@@ -140,8 +142,15 @@ async def launch(visit: Visit) -> Response:
         found=found,
         counts=[(why, WORDS[why], found.counts[why]) for why in WORDS if found.counts.get(why)],
         row=row,
-        script=rendered(known.campaign.session_text, leads[row - 1]),
+        script=await _first_words(visit, known, leads[row - 1]),
     )
+
+
+async def _first_words(visit: Visit, known: KnownCampaign, lead: Lead) -> str:
+    try:
+        return await visit.services.engine.dialer.first_words(known.campaign, lead)
+    except PersonaError:
+        return ""
 
 
 async def _campaign(visit: Visit, key: str, problem: RequestRefused | None = None) -> Response:

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from router.campaigns.gate import DAY_S, Spent
 from router.db import Store
+from router.records.attempts import call_attempt
 from router.records.call_tables import calls
 from router.records.rung import forms_of, known_as, rung
 
@@ -18,17 +19,37 @@ class PastCalls:
 
     async def called(self, tenant: str, since: float) -> Mapping[str, Sequence[float]]:
         """Give when each number was called, by number (E.164); of all campaigns."""
-        query = sa.select(rung.c.number, rung.c.at).where(
-            rung.c.tenant == tenant, rung.c.at > since
+        row = call_attempt.c
+        tried = sa.select(row.number, row.claimed_at.label("at")).where(
+            row.tenant == tenant,
+            row.claimed_at > since,
+            row.dialed_at.is_not(None) | (row.state == "claimed"),
         )
+        others = sa.select(rung.c.number, rung.c.at).where(
+            rung.c.tenant == tenant,
+            rung.c.at > since,
+            ~sa.exists().where(row.attempt_id == rung.c.call_id),
+        )
+        query = sa.union_all(tried, others)
         found: dict[str, list[float]] = {}
-        for row in await self._store.read(lambda c: c.execute(query).all()):
-            found.setdefault(row.number, []).append(row.at)
+        for one in await self._store.read(lambda c: c.execute(query).all()):
+            found.setdefault(one.number, []).append(one.at)
         return found
 
     async def spent(self, tenant: str, campaign: str, at: float) -> Spent:
         """Say what a campaign has spent until *at*."""
         return await self._store.read(lambda c: spent_of(c, tenant, campaign, at))
+
+    async def call_s(self, tenant: str, campaign: str) -> float | None:
+        """Say how long a campaign's calls took on average, ringing included; ``None``: none yet."""
+        query = sa.select(sa.func.avg(calls.c.ended_at - calls.c.started_at)).where(
+            calls.c.tenant == tenant,
+            calls.c.direction == "outbound",
+            calls.c.campaign_id == campaign,
+            calls.c.ended_at.is_not(None),
+        )
+        took_s = await self._store.read(lambda c: c.scalar(query))
+        return None if took_s is None else float(took_s)
 
     async def own_numbers(self, tenant: str) -> frozenset[str]:
         """Give the numbers at which people have called us."""

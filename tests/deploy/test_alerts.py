@@ -7,7 +7,12 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 import yaml
+from typer.main import get_command
 
+from agent.settings import AgentSettings
+from personas.settings import env_names
+from router.cli import app
+from router.settings import RouterSettings
 from tests.deploy.metric_names import wrong
 from tests.deploy.promtool import promtool
 
@@ -188,6 +193,9 @@ CASES: Final[dict[str, Case]] = {
     "DialsUncertain": Case(
         {'attempts_total{state="uncertain"}': ONCE}, {'attempts_total{state="no_answer"}': BUSY}
     ),
+    "NoticesGivenUp": Case(
+        {'notices_total{outcome="given_up"}': ONCE}, {'notices_total{outcome="failed"}': BUSY}
+    ),
     "ToolsFail": Case(
         {'tool_runs_total{outcome="failed"}': "0+1x200", 'tool_runs_total{outcome="done"}': BUSY}
         | {'tool_runs_total{outcome="done"}': "0+2x200"},
@@ -256,3 +264,22 @@ def test_a_rule_names_metrics_that_are_there_and_says_what_to_do(rule: dict[str,
     assert annotations["summary"].endswith(".")
     assert len(annotations["fix"]) > len("Restart it; see its log.")
     assert not re.search(r"\{\{|https?://", " ".join(annotations.values()))
+
+
+def test_what_a_fix_tells_to_run_and_to_set_is_there() -> None:
+    text = " ".join(rule["annotations"]["fix"] for rule in RULES)
+    group: Any = get_command(app)
+    commands = {
+        f"{name} {sub}".strip()
+        for name, command in group.commands.items()
+        for sub in ("", *getattr(command, "commands", ()))
+    }
+    settings = {
+        env_names(name, field)[0]
+        for known in (RouterSettings, AgentSettings)
+        for name, field in known.model_fields.items()
+    }
+
+    named = set(re.findall(r"`persona-router ([a-z]+(?: [a-z]+)?)", text))
+    assert {one for one in named if one not in commands} == set()
+    assert set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text)) <= settings

@@ -26,8 +26,8 @@ from tests.faults.scenario import Control, Ground, Scenario, Seen, Size
 from tests.faults.stores import Disk, small_disk
 
 CALLS: dict[Size, int] = {"quick": 24, "full": 500}  # over each kind of database
-PAUSE_S: dict[Size, tuple[float, float]] = {"quick": (0.1, 0.4), "full": (1.0, 4.0)}
-AWAY_S: dict[Size, float] = {"quick": 0.5, "full": 4.0}
+PAUSE_S: dict[Size, tuple[float, float]] = {"quick": (0.1, 0.4), "full": (0.2, 1.0)}
+AWAY_S: dict[Size, float] = {"quick": 0.5, "full": 3.0}
 AT_ONCE: dict[Size, int] = {"quick": 8, "full": 24}
 CLUSTER_DISK: Final = "256m"
 GROWS_S: Final = 60.0

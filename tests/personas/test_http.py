@@ -29,7 +29,7 @@ class Api:
     def __init__(self, **options: Any) -> None:
         self.counted: list[str] = []
         options.setdefault("pause_s", lambda: 0.0)
-        options.setdefault("count", self.counted.append)
+        options.setdefault("count", lambda outcome, _took_s: self.counted.append(outcome))
         self.source = HttpPersonaSource(options.pop("base", BASE), **options)
 
     async def fetch(self, dialed: DialedNumber = DIALED, known: Fetched | None = None) -> Fetched:

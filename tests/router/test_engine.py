@@ -140,7 +140,7 @@ async def test_the_agent_is_told_whom_to_dial_as_whom_and_what_to_say(desk: Desk
     call = order["_call"]
     attempt = await desk.only(engine)
     assert order["personality"] == "You call [Prospect Name]."
-    assert order["welcome_message"] == "Hello [Prospect Name]!"
+    assert order["welcome_message"] == "This is an automated assistant. Hello [Prospect Name]!"
     assert call["variables"]["name"] == "Ann"
     assert (call["direction"], call["campaign_id"], call["lead_id"]) == (
         "outbound",
@@ -347,8 +347,8 @@ async def test_editing_a_campaign_counts_from_the_next_lead_and_is_recorded(desk
     await desk.turns(engine, 2)
 
     assert [one["welcome_message"] for one in desk.line.orders] == [
-        "Hello [Prospect Name]!",
-        "Good day!",
+        "This is an automated assistant. Hello [Prospect Name]!",
+        "This is an automated assistant. Good day!",
     ]
     versions = {one.campaign_version for one in await engine.attempts.latest("default")}
     assert len(versions) == 2

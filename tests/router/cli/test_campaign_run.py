@@ -63,7 +63,7 @@ def test_the_preview_counts_who_would_be_called_and_shows_a_script(
     assert "1 outside hours (next slot 2026-11-2" in first
     assert "1 bad rows" in first
     assert "1 missing [Company Name], 5 missing [Job Title]" in first
-    assert second == "lead 2: Hello Bob of your company."
+    assert second == "lead 2: This is an automated assistant. Hello Bob of your company."
 
 
 def test_a_number_is_checked_with_its_inputs(capsys: pytest.CaptureFixture[str]) -> None:

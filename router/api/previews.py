@@ -1,0 +1,94 @@
+"""What would happen if a campaign were launched now."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse, Response
+
+from personas.errors import PersonaError
+from router.api.campaigns import find_campaign
+from router.api.endpoints import Ask
+from router.api.leads import find_list
+from router.campaigns.policies import shipped
+from router.campaigns.preview import WORDS, preview, sentence
+from router.errors import RequestRefused
+from router.launch import knowledge_of
+
+
+class WhichLaunch(BaseModel):
+    """The list that would be called, the lead whose greeting is shown, and when."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+    list: Annotated[str | None, Field(max_length=100, description="default: the active one")] = None
+    row: Annotated[int, Field(ge=1, description="in the list, from 1")] = 1
+    at: Annotated[float | None, Field(ge=0, le=1e11, description="Unix seconds; default: now")] = (
+        None
+    )
+
+
+class CauseShown(BaseModel):
+    """How many leads the gate answers so."""
+
+    because: str
+    words: str
+    leads: int
+
+
+class LaunchShown(BaseModel):
+    """What would happen; times are Unix seconds."""
+
+    list: str
+    total: int
+    now: int = Field(description="leads that may be called")
+    counts: Sequence[CauseShown]
+    bad: int = Field(description="rows of the file that are no leads")
+    missing: dict[str, int] = Field(description="leads without a value, by placeholder")
+    next_at: float | None = Field(description="when the first of those outside hours may be called")
+    lasts_s: float = Field(description="how long it takes to call those who may be called now")
+    sentence: str
+    row: int
+    greeting: str = Field(description="what that lead would hear first")
+
+
+async def launch(ask: Ask) -> Response:
+    """Ask the gate about every lead of a list; nobody is called."""
+    asked: WhichLaunch = ask.query
+    services, known = ask.services, await find_campaign(ask, ask.path("key"))
+    found = await find_list(ask, asked.list)
+    leads = [one.lead for one in await services.leads.all(found)]
+    if asked.row > len(leads):
+        raise RequestRefused("no_lead", status=404, fix=f"the list has {len(leads)} leads")
+    at = services.clock() if asked.at is None else asked.at
+    knowledge = await knowledge_of(services.store, services.settings, ask.tenant, known, at)
+    seen = await asyncio.to_thread(preview, leads, known.campaign, knowledge, shipped(), at)
+    try:
+        greeting = await services.engine.dialer.first_words(known.campaign, leads[asked.row - 1])
+    except PersonaError as exc:
+        fix = f"the campaign's persona cannot be used: {exc}"
+        raise RequestRefused("bad_persona", status=409, fix=fix) from None
+    slot = ""
+    if seen.next_at is not None:
+        slot = f"{datetime.fromtimestamp(seen.next_at, UTC):%Y-%m-%d %H:%M} UTC"
+    return JSONResponse(
+        {
+            "list": found.name,
+            "total": seen.total,
+            "now": seen.counts.get("allowed", 0),
+            "counts": [
+                {"because": why, "words": words, "leads": seen.counts[why]}
+                for why, words in WORDS.items()
+                if seen.counts.get(why)
+            ],
+            "bad": found.bad,
+            "missing": dict(seen.missing),
+            "next_at": seen.next_at,
+            "lasts_s": seen.lasts_s,
+            "sentence": sentence(seen, found.bad, slot),
+            "row": asked.row,
+            "greeting": greeting,
+        }
+    )
