@@ -115,8 +115,11 @@ class Engine:
         mode: Mode = "all",
         position: int | None = None,
         by: str = "",
+        at: float = 0.0,
     ) -> RunStatus:
         """Begin to call: the active list or *list_name*, from the lead at *position* (from 1) on.
+
+        Nobody is called before *at* (Unix seconds); that outlives restarts as all else does.
 
         Raises:
             RunRefused: ``no_such_campaign``, ``archived``, ``no_list``, ``no_lead``, ``not_idle``.
@@ -131,7 +134,7 @@ class Engine:
         if position is not None and not 1 <= position <= found.leads:
             raise RunRefused("no_lead", fix=f"the list has {found.leads} leads")
         run = await self.runs.start(
-            tenant, campaign_key, found, mode=mode, position=(position or 1) - 1, by=by
+            tenant, campaign_key, found, mode=mode, position=(position or 1) - 1, by=by, at=at
         )
         log.info("run.started", campaign=campaign_key, run_id=run.run_id, mode=mode)
         self._wake.set()
@@ -162,8 +165,10 @@ class Engine:
         run = await self.runs.wish(tenant, campaign_key, "stop", "an operator stopped it")
         log.info("run.stopped", campaign=campaign_key, now=now)
         if run is not None and now:
-            for attempt in await self.attempts.open(tenant=tenant, campaign=campaign_key):
-                await self.dialer.hang_up(attempt.attempt_id, "an operator stopped the campaign")
+            because = "an operator stopped the campaign"
+            await self.attempts.want_hang_up(because, campaign=campaign_key, tenant=tenant)
+            going = await self.attempts.open(tenant=tenant, campaign=campaign_key)
+            await asyncio.gather(*map(self.dialer.cut, going))
             await self.runs.settle()
         self._wake.set()
         return await self.status(campaign_key, tenant=tenant)
@@ -236,6 +241,7 @@ class Engine:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        keeping = asyncio.create_task(self._keep_lease())
         try:
             while True:
                 busy = await self.turn()
@@ -248,10 +254,18 @@ class Engine:
                         await self._wake.wait()
                 self._wake.clear()
         finally:
-            for task in self._placing.values():
+            tasks = [keeping, *self._placing.values()]
+            for task in tasks:
                 task.cancel()
-            if self._placing:
-                await asyncio.wait(self._placing.values())
+            await asyncio.wait(tasks)
+
+    async def _keep_lease(self) -> None:
+        """Say that we live while a turn waits for a LiveKit that does not answer."""
+        while True:
+            await asyncio.sleep(OWNER_S / 4)
+            if self._held_at > -math.inf:
+                with suppress(StoreUnavailable):
+                    await self._hold_lease()
 
     async def turn(self) -> bool:
         """Do once what is due; whether anything goes on. Never raises."""

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from router.access import session_cookie
-from router.api.endpoints import Ask
+from router.api.endpoints import Ask, Asking, note
 from router.errors import AccountRefused, RequestRefused
 from router.principals import Principal, Role
 from router.records.accounts import Token, User
@@ -162,23 +162,37 @@ async def list_users(ask: Ask) -> Response:
 
 async def add_user(ask: Ask) -> Response:
     """Add a user to the tenant."""
-    access, wanted = ask.services.access, ask.body
+    return JSONResponse(_user(await new_user(ask, ask.body)), 201)
+
+
+async def new_user(ask: Asking, wanted: NewUser) -> User:
+    """Add a user to the tenant; raises RequestRefused."""
+    access = ask.services.access
     try:
         hashed = await access.new_password(wanted.password)
         user = await access.accounts.add_user(wanted.email, hashed, wanted.role, ask.tenant)
     except AccountRefused as exc:
         raise _refused(exc) from None
-    await access.accounts.note(_by(ask), "user.added", user.id)
-    return JSONResponse(_user(user), 201)
+    await note(ask, "user.added", user.id)
+    return user
 
 
 async def change_user(ask: Ask) -> Response:
     """Change a user of the tenant; all their sessions end."""
-    access, wanted = ask.services.access, ask.body
+    await changed_user(ask, ask.path("email"), ask.body)
+    return Response(status_code=204)
+
+
+async def changed_user(ask: Asking, email: str, wanted: ChangedUser) -> None:
+    """Change a user of the tenant, but nobody shuts themselves out; raises RequestRefused."""
+    access, by = ask.services.access, ask.principal
+    if by is not None and by.name == email.strip().lower() and (wanted.disabled or wanted.role):
+        fix = "nobody changes their own role or shuts themselves out; ask another admin"
+        raise RequestRefused("yourself", status=409, fix=fix)
     try:
         hashed = None if wanted.password is None else await access.new_password(wanted.password)
         done = await access.accounts.change(
-            ask.path("email"),
+            email,
             tenant=ask.tenant,
             password_hash=hashed,
             role=wanted.role,
@@ -188,9 +202,7 @@ async def change_user(ask: Ask) -> Response:
         raise _refused(exc) from None
     if not done:
         raise RequestRefused("no_such_user", status=404, fix="GET /api/users lists them")
-    fields = ",".join(sorted(wanted.model_fields_set))
-    await access.accounts.note(_by(ask), "user.changed", fields)
-    return Response(status_code=204)
+    await note(ask, "user.changed", ",".join(sorted(wanted.model_fields_set)))
 
 
 async def list_tokens(ask: Ask) -> Response:
@@ -201,22 +213,32 @@ async def list_tokens(ask: Ask) -> Response:
 
 async def add_token(ask: Ask) -> Response:
     """Make a token; its secret is in this answer and nowhere else."""
-    by, wanted, accounts = _by(ask), ask.body, ask.services.access.accounts
-    for_s = None if wanted.days is None else wanted.days * 86_400
-    token, secret = await accounts.add_token(
-        wanted.name, wanted.role, by=by.who, tenant=ask.tenant, for_s=for_s
-    )
-    await accounts.note(by, "token.added", token.id)
+    token, secret = await new_token(ask, ask.body)
     return JSONResponse({**_token(token), "secret": secret}, 201)
+
+
+async def new_token(ask: Asking, wanted: NewToken) -> tuple[Token, str]:
+    """Make a token of the tenant; return it and its secret, which cannot be had again."""
+    by = ask.principal.who if ask.principal else ""
+    for_s = None if wanted.days is None else wanted.days * 86_400
+    made = await ask.services.access.accounts.add_token(
+        wanted.name, wanted.role, by=by, tenant=ask.tenant, for_s=for_s
+    )
+    await note(ask, "token.added", made[0].id)
+    return made
 
 
 async def revoke_token(ask: Ask) -> Response:
     """End a token at once."""
-    accounts = ask.services.access.accounts
-    if not await accounts.revoke(ask.path("id"), ask.tenant):
-        raise RequestRefused("no_such_token", status=404, fix="GET /api/tokens lists them")
-    await accounts.note(_by(ask), "token.revoked", ask.path("id"))
+    await end_token(ask, ask.path("id"))
     return Response(status_code=204)
+
+
+async def end_token(ask: Asking, token_id: str) -> None:
+    """End a token of the tenant; raises RequestRefused (404)."""
+    if not await ask.services.access.accounts.revoke(token_id, ask.tenant):
+        raise RequestRefused("no_such_token", status=404, fix="GET /api/tokens lists them")
+    await note(ask, "token.revoked", token_id)
 
 
 async def list_deeds(ask: Ask) -> Response:

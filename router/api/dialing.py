@@ -34,6 +34,9 @@ class Start(BaseModel):
     mode: Annotated[
         Mode, Field(description="all; one: that lead alone; next: one after another")
     ] = "all"
+    not_before: Annotated[
+        float, Field(ge=0, le=1e11, description="Unix seconds; 0: begin at once")
+    ] = 0.0
 
 
 class Stop(BaseModel):
@@ -125,7 +128,16 @@ class LegacyStatus(BaseModel):
 
 async def start(ask: Ask) -> Response:
     """Begin a run."""
-    return await _start(ask, ask.path("key"), ask.body.list, ask.body.position, ask.body.mode)
+    wanted = ask.body
+    found = await start_campaign(
+        ask,
+        ask.path("key"),
+        list_name=wanted.list,
+        position=wanted.position,
+        mode=wanted.mode,
+        at=wanted.not_before,
+    )
+    return JSONResponse(_shown(found))
 
 
 async def pause(ask: Ask) -> Response:
@@ -172,7 +184,7 @@ async def legacy_start(ask: Ask) -> Response:
     known = await _named(ask, ask.body.campaign)
     position = await _position(ask, ask.body.lead, known.campaign.key)
     mode: Mode = "next" if known.campaign.auto_next else "one"
-    await _start(ask, known.campaign.key, None, position, mode)
+    await start_campaign(ask, known.campaign.key, position=position, mode=mode)
     return JSONResponse(await _legacy(ask))
 
 
@@ -191,12 +203,19 @@ async def start_campaign(
     list_name: str | None = None,
     position: int | None = None,
     mode: Mode = "all",
+    at: float = 0.0,
 ) -> RunStatus:
     """Begin a run; raises RequestRefused: 404 or 409."""
     who = asking.principal.who if asking.principal else ""
     try:
         found = await asking.services.engine.start(
-            key, tenant=asking.tenant, list_name=list_name, mode=mode, position=position, by=who
+            key,
+            tenant=asking.tenant,
+            list_name=list_name,
+            mode=mode,
+            position=position,
+            by=who,
+            at=at,
         )
     except RunRefused as exc:
         raise _refused(exc) from None
@@ -232,13 +251,6 @@ async def stop_campaign(asking: Asking, key: str, *, now: bool) -> RunStatus:
         raise _refused(exc) from None
     await note(asking, "campaign.stopped", f"{key}: {'now' if now else 'after its calls'}")
     return found
-
-
-async def _start(
-    ask: Ask, key: str, list_name: str | None, position: int | None, mode: Mode
-) -> Response:
-    found = await start_campaign(ask, key, list_name=list_name, position=position, mode=mode)
-    return JSONResponse(_shown(found))
 
 
 async def _named(ask: Ask, name: str) -> KnownCampaign:

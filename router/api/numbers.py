@@ -1,7 +1,7 @@
 """Our numbers, and whose they are; the first tenant's admins say so."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from personas.logs import masked
 from personas.phone import PhoneNumber, parse
 from router.api.calls import Listing, listed
-from router.api.endpoints import Ask
+from router.api.endpoints import Ask, Asking, note
 from router.errors import AccessRefused, RequestRefused
 from router.principals import DEFAULT_TENANT, tenant_of
 
@@ -54,24 +54,35 @@ async def list_numbers(ask: Ask) -> Response:
 
 async def assign(ask: Ask) -> Response:
     """Give a number to a tenant: what happens from now on is theirs."""
-    number = await _may_change(ask)
-    tenant = tenant_of(ask.body.tenant)
-    if tenant is None:
-        fix = "a tenant's name has up to 40 letters, digits, dots, hyphens and underscores"
-        raise RequestRefused("bad_tenant", status=422, fix=fix)
-    await ask.services.numbers.assign(number.e164, tenant)
-    await _note(ask, "number.assigned", f"{masked(number.e164)} {tenant}")
-    return JSONResponse({"number": masked(number.e164), "tenant": tenant})
+    number = await give(ask, ask.path("number"), ask.body.tenant)
+    return JSONResponse({"number": masked(number.e164), "tenant": ask.body.tenant})
 
 
 async def release(ask: Ask) -> Response:
     """Give a number back to the first tenant."""
-    number = await _may_change(ask)
+    await take_back(ask, ask.path("number"))
+    return Response(status_code=204)
+
+
+async def give(ask: Asking, written: str, wanted: str) -> PhoneNumber:
+    """Give a number to a tenant; raises RequestRefused and AccessRefused."""
+    number = _may_change(ask, written)
+    tenant = tenant_of(wanted)
+    if tenant is None:
+        fix = "a tenant's name has up to 40 letters, digits, dots, hyphens and underscores"
+        raise RequestRefused("bad_tenant", status=422, fix=fix)
+    await ask.services.numbers.assign(number.e164, tenant)
+    await note(ask, "number.assigned", f"{masked(number.e164)} {tenant}")
+    return number
+
+
+async def take_back(ask: Asking, written: str) -> None:
+    """Give a number back to the first tenant; raises RequestRefused and AccessRefused."""
+    number = _may_change(ask, written)
     if not await ask.services.numbers.release(number.e164):
         fix = "no tenant has this number; GET /api/numbers lists them"
         raise RequestRefused("no_such_number", status=404, fix=fix)
-    await _note(ask, "number.released", str(masked(number.e164)))
-    return Response(status_code=204)
+    await note(ask, "number.released", str(masked(number.e164)))
 
 
 def read_number(written: str, region: str | None) -> PhoneNumber:
@@ -83,13 +94,8 @@ def read_number(written: str, region: str | None) -> PhoneNumber:
     return number
 
 
-async def _may_change(ask: Ask) -> PhoneNumber:
+def _may_change(ask: Asking, written: str) -> PhoneNumber:
     if ask.tenant != DEFAULT_TENANT:  # else a tenant could take another's calls
         fix = f"admins of the tenant {DEFAULT_TENANT} say whose a number is; ask them"
         raise AccessRefused("other_tenant", status=403, fix=fix)
-    return read_number(ask.path("number"), ask.services.settings.default_region)
-
-
-async def _note(ask: Ask, did: str, subject: Any) -> None:
-    if ask.principal is not None:
-        await ask.services.access.accounts.note(ask.principal, did, subject)
+    return read_number(written, ask.services.settings.default_region)

@@ -155,7 +155,7 @@ def run_campaign(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     lead_list: Annotated[str, typer.Option("--list", help="Default: the active one.")] = "",
     row: Annotated[int, typer.Option("--row", min=1, help="The lead whose script is shown.")] = 1,
-    at: Annotated[str, typer.Option("--at", help="ISO 8601; default: now.")] = "",
+    at: Annotated[str, typer.Option("--at", help="Begin then, ISO 8601; default: now.")] = "",
     first: Annotated[int, typer.Option("--from", min=1, help="Begin with this lead.")] = 1,
     lead: Annotated[
         int, typer.Option("--lead", min=0, help="Call this one alone; also RUN_SINGLE_CALL.")
@@ -172,8 +172,6 @@ def run_campaign(
     if dry_run:
         _preview(settings, tenant, key, lead_list or None, row, _time(at))
         return
-    if at:
-        raise typer.BadParameter("a time can be given with --dry-run alone")
     alone = lead or (settings.lead_index if settings.run_single_call else 0)
 
     async def run(desk: dialing.Desk) -> "RunStatus":
@@ -187,6 +185,7 @@ def run_campaign(
             list_name=lead_list or None,
             position=alone or first,
             mode="one" if alone else "all",
+            at=_time(at) if at else 0.0,
         )
         if detach:
             return await desk.status(tenant, key)

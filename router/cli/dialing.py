@@ -78,9 +78,22 @@ def with_desk(settings: "RouterSettings", work: Callable[[Desk], Awaitable[T]]) 
 
 
 async def start(
-    desk: Desk, tenant: str, key: str, *, list_name: str | None, position: int, mode: "Mode"
+    desk: Desk,
+    tenant: str,
+    key: str,
+    *,
+    list_name: str | None,
+    position: int,
+    mode: "Mode",
+    at: float = 0.0,
 ) -> None:
-    """Begin a run. Raises RunRefused, NotThere, StoreUnavailable."""
+    """Begin a run, not before *at* (Unix seconds).
+
+    Raises:
+        RunRefused: it runs already.
+        NotThere: there is no such list, or lead.
+        StoreUnavailable: the database did not answer.
+    """
     from router.lead_files import read_lead_files
     from router.records.leads import Leads
 
@@ -92,7 +105,7 @@ async def start(
         raise NotThere("there is no such list, or none is active; see `persona-router leads list`")
     if position > found.leads:
         raise NotThere(f"the list has {found.leads} leads")
-    await desk.runs.start(tenant, key, found, mode=mode, position=position - 1, by="command")
+    await desk.runs.start(tenant, key, found, mode=mode, position=position - 1, by="command", at=at)
 
 
 async def wish(desk: Desk, tenant: str, key: str, wanted: "Wish", *, now: bool = False) -> None:
@@ -125,7 +138,8 @@ async def follow(desk: Desk, tenant: str, key: str) -> "RunStatus":
             if found.state in {"idle", "paused"}:
                 return found
             untouched = not found.counts and not found.waiting and _unmoved(found)
-            if untouched and time.monotonic() > patient_until:
+            begun = found.run is None or found.run.next_at <= time.time()
+            if untouched and begun and time.monotonic() > patient_until:
                 raise RemoteAway(
                     "no router has taken it up; is `persona-router serve` running with this "
                     "database? it begins when one does; `campaign stop` takes it back"
@@ -135,7 +149,7 @@ async def follow(desk: Desk, tenant: str, key: str) -> "RunStatus":
 
 def _unmoved(found: "RunStatus") -> bool:
     run = found.run
-    return run is not None and run.next_at <= run.started_at and not found.current
+    return run is not None and not run.position and not found.current
 
 
 def _show(bar: "Progress", task: "TaskID", found: "RunStatus") -> None:

@@ -6,6 +6,7 @@ from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+from zoneinfo import available_timezones
 
 from babel.core import negotiate_locale
 from babel.messages.pofile import read_po
@@ -14,13 +15,14 @@ FOLDER: Final = Path(__file__).parent / "translations"
 LANGUAGES: Final = MappingProxyType({"en": "English", "de": "Deutsch"})
 DEFAULT: Final = "en"
 COOKIE: Final = "persona_language"
+ZONE_COOKIE: Final = "persona_zone"
 YEAR_S: Final = 365 * 86_400
 _MAX_WISHES: Final = 20
 
 
 def language_of(headers: Mapping[str, str]) -> str:
     """Return the language that a reader chose, else the first that their browser asks for."""
-    chosen = _cookie(headers.get("cookie", ""))
+    chosen = _cookie(headers.get("cookie", ""), COOKIE)
     if chosen in LANGUAGES:
         return chosen
     wishes = headers.get("accept-language", "").split(",", _MAX_WISHES)[:_MAX_WISHES]
@@ -31,8 +33,24 @@ def language_of(headers: Mapping[str, str]) -> str:
 
 def language_cookie(language: str, *, secure: bool) -> str:
     """Return the Set-Cookie header that keeps the choice."""
+    return _kept(COOKIE, language, secure=secure)
+
+
+def zone_of(headers: Mapping[str, str]) -> str:
+    """Return the time zone that a reader chose; empty: their browser's, and UTC without scripts."""
+    chosen = _cookie(headers.get("cookie", ""), ZONE_COOKIE).replace(".", "/")
+    return chosen if chosen in available_timezones() else ""
+
+
+def zone_cookie(zone: str, *, secure: bool) -> str:
+    """Return the Set-Cookie header that keeps a time zone, or forgets it."""
+    return _kept(ZONE_COOKIE, zone.replace("/", "."), secure=secure)  # cookies hold no slash
+
+
+def _kept(name: str, value: str, *, secure: bool) -> str:
     tail = "; Secure" if secure else ""
-    return f"{COOKIE}={language}; Path=/; Max-Age={YEAR_S}; HttpOnly; SameSite=Lax{tail}"
+    for_s = YEAR_S if value else 0
+    return f"{name}={value}; Path=/; Max-Age={for_s}; HttpOnly; SameSite=Lax{tail}"
 
 
 @lru_cache
@@ -59,9 +77,9 @@ def _weight(wish: str) -> float:
         return 0.0
 
 
-def _cookie(header: str) -> str:
+def _cookie(header: str, name: str) -> str:
     try:
         found = SimpleCookie(header)
     except CookieError:
         return ""
-    return found[COOKIE].value if COOKIE in found else ""
+    return found[name].value if name in found else ""

@@ -1,6 +1,5 @@
-"""Pages for those who run the router: its health, who may sign in."""
+"""The health of the router, for those who run it."""
 
-import asyncio
 import platform
 
 from starlette.responses import Response
@@ -25,14 +24,3 @@ async def health(visit: Visit) -> Response:
         build=personas.__version__,
         agent=services.settings.agent_to_dispatch,
     )
-
-
-async def settings(visit: Visit) -> Response:
-    """Show users, tokens and what was done."""
-    accounts = visit.services.access.accounts
-    users, tokens, deeds = await asyncio.gather(
-        accounts.users(visit.tenant),
-        accounts.tokens(visit.tenant),
-        accounts.deeds(visit.tenant, 50),
-    )
-    return visit.render("settings.html", users=users, tokens=tokens, deeds=deeds)

@@ -15,7 +15,7 @@ from router.access import meant, permit
 from router.api.endpoints import Nothing, body_of, read_as
 from router.api.leads import SentFile, sent_file
 from router.api.masks import masked_record
-from router.dashboard.languages import language_of
+from router.dashboard.languages import language_of, zone_of
 from router.dashboard.rendering import render
 from router.errors import AccessRefused, RequestRefused, StoreUnavailable
 from router.principals import DEFAULT_TENANT, Needs, Principal
@@ -36,6 +36,7 @@ class Visit:
     services: Services
     principal: Principal | None  # None only where nothing is needed
     language: str
+    zone: str = ""  # empty: the browser's
     title: str
     query: Any = None  # an instance of the page's ``query``
     topics: str = ""  # of the stream that says when the page is another one
@@ -74,7 +75,7 @@ class Visit:
             "after": self.after,
             "asked": dict(self.request.query_params),
         }
-        return HTMLResponse(render(template, self.language, frame | values), status)
+        return HTMLResponse(render(template, self.language, frame | values, self.zone), status)
 
     async def shown(self, document: Any, *, clear: bool) -> Any:
         """Mask all numbers in *document*, unless an operator wants them *clear*; that is audited.
@@ -118,6 +119,7 @@ class Page:
             services=request.state.services,
             principal=None,
             language=language_of(request.headers),
+            zone=zone_of(request.headers),
             title=self.title,
             form={},
         )

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,8 +16,8 @@ from router.dashboard.assets import asset_url
 from router.dashboard.languages import LANGUAGES, translate
 
 
-@lru_cache
-def _environment(language: str) -> Environment:
+@lru_cache(maxsize=32)
+def _environment(language: str, zone: str) -> Environment:
     environment = Environment(
         loader=PackageLoader("router.dashboard"),
         autoescape=True,
@@ -30,10 +31,14 @@ def _environment(language: str) -> Environment:
         told, lambda one, many, n: told(one if n == 1 else many), newstyle=True
     )
     environment.globals.update(
-        asset=asset_url, languages=LANGUAGES, language=language, version=personas.__version__
+        asset=asset_url,
+        languages=LANGUAGES,
+        language=language,
+        zone=zone,
+        version=personas.__version__,
     )
     environment.filters.update(
-        moment=moment,
+        moment=partial(moment, zone=zone),
         seconds=seconds,
         ms=milliseconds,
         json=as_json,
@@ -49,17 +54,17 @@ def _word(told: Callable[[str], str], name: str) -> str:
     return told(name).replace("_", " ")
 
 
-def render(template: str, language: str, values: Mapping[str, Any]) -> str:
-    """Return the page that *template* makes of *values*."""
-    return _environment(language).get_template(template).render(values)
+def render(template: str, language: str, values: Mapping[str, Any], zone: str = "") -> str:
+    """Return the page that *template* makes of *values*, with times in *zone* (empty: UTC)."""
+    return _environment(language, zone).get_template(template).render(values)
 
 
-def moment(at: float | None) -> Markup:
-    """Write Unix seconds as a time in UTC that a script turns into the reader's."""
+def moment(at: float | None, zone: str = "") -> Markup:
+    """Write Unix seconds as a time in *zone*, else in UTC, which a script makes the reader's."""
     if at is None:
         return Markup("—")
-    when = datetime.fromtimestamp(at, UTC)
-    machine, human = when.isoformat(timespec="milliseconds"), when.strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = datetime.fromtimestamp(at, ZoneInfo(zone) if zone else UTC)
+    machine, human = when.isoformat(timespec="milliseconds"), when.strftime("%Y-%m-%d %H:%M:%S %Z")
     return Markup('<time datetime="{}">{}</time>').format(machine, human)
 
 

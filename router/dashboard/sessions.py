@@ -1,4 +1,4 @@
-"""Signing in and out, and the choice of a language."""
+"""Signing in and out."""
 
 from dataclasses import replace
 
@@ -6,7 +6,6 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from router.access import session_cookie
-from router.dashboard.languages import LANGUAGES, language_cookie
 from router.dashboard.pages import Visit, safe_path, to
 from router.errors import AccessRefused
 
@@ -48,13 +47,4 @@ async def sign_out(visit: Visit) -> Response:
     await visit.services.access.sign_out(visit.request.headers.get("cookie", ""))
     answer = to("/login")
     answer.headers["set-cookie"] = session_cookie("", secure=visit.secure)
-    return answer
-
-
-async def choose_language(visit: Visit) -> Response:
-    """Keep a reader's language."""
-    answer = to(safe_path(visit.form.get("next", "/")))
-    chosen = visit.form.get("language", "")
-    if chosen in LANGUAGES:
-        answer.headers["set-cookie"] = language_cookie(chosen, secure=visit.secure)
     return answer

@@ -15,6 +15,7 @@ from router.dashboard import (
     numbers,
     operations,
     sessions,
+    settings,
     webhooks,
 )
 from router.dashboard.overview import overview
@@ -38,7 +39,7 @@ PAGES: Final[tuple[Page, ...]] = (
     Page(
         method="POST",
         path="/language",
-        handler=sessions.choose_language,
+        handler=settings.display,
         needs="nothing",
         title="Language",
     ),
@@ -314,7 +315,42 @@ PAGES: Final[tuple[Page, ...]] = (
     Page(
         method="GET",
         path="/settings",
-        handler=operations.settings,
+        handler=settings.show,
+        needs="viewer",
+        title="Settings",
+    ),
+    Page(
+        method="POST",
+        path="/settings/users",
+        handler=settings.add_user,
+        needs="admin",
+        title="Settings",
+    ),
+    Page(
+        method="POST",
+        path="/settings/users/change",
+        handler=settings.change_user,
+        needs="admin",
+        title="Settings",
+    ),
+    Page(
+        method="POST",
+        path="/settings/tokens",
+        handler=settings.add_token,
+        needs="admin",
+        title="Settings",
+    ),
+    Page(
+        method="POST",
+        path="/settings/tokens/revoke",
+        handler=settings.revoke_token,
+        needs="admin",
+        title="Settings",
+    ),
+    Page(
+        method="POST",
+        path="/settings/numbers",
+        handler=settings.change_number,
         needs="admin",
         title="Settings",
     ),

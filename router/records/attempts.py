@@ -263,13 +263,20 @@ class Attempts:
         attempt_id: str | None = None,
         run_id: str | None = None,
         number: str | None = None,
+        campaign: str | None = None,
         tenant: str | None = None,
     ) -> Sequence[str]:
-        """Have open attempts hung up, by whichever router sees it first; return their ids.
+        """Have the open attempts that fit hung up, by whichever router sees it first.
 
-        At least one of *attempt_id*, *run_id* and *number* says which.
+        Return their ids. What is ``None`` does not matter; at least one says which are meant.
         """
-        wanted = {"attempt_id": attempt_id, "run_id": run_id, "number": number, "tenant": tenant}
+        wanted = {
+            "attempt_id": attempt_id,
+            "run_id": run_id,
+            "number": number,
+            "campaign": campaign,
+            "tenant": tenant,
+        }
         conditions = [
             call_attempt.c[name] == value for name, value in wanted.items() if value is not None
         ]

@@ -24,6 +24,7 @@ from router.records.leads import LeadList, StoredLead, leads, stored_lead
 
 DIALER_LOCK: Final = 7462736  # any number, as long as every router takes the same
 AGAIN_S: Final = 30.0  # for a lead whose number is being called at this moment
+LONGEST_PAUSE_S: Final = 100.0  # between two calls, at the slowest pace
 MAX_REFUSED_AT_ONCE: Final = 50  # in one transaction: a ringing call needs the database too
 #: Refusals that may be another answer later: the lead waits.
 PASSING: Final = frozenset({"being_called", "outside_hours"})
@@ -124,9 +125,17 @@ class Runs:
     # ---- wishes ----
 
     async def start(
-        self, tenant: str, campaign: str, found: LeadList, *, mode: Mode, position: int, by: str
+        self,
+        tenant: str,
+        campaign: str,
+        found: LeadList,
+        *,
+        mode: Mode,
+        position: int,
+        by: str,
+        at: float = 0.0,
     ) -> Run:
-        """Begin a run of *campaign* with the lead behind *position*.
+        """Begin a run of *campaign* with the lead behind *position*, and not before *at*.
 
         Raises:
             RunRefused: ``not_idle``.
@@ -142,7 +151,7 @@ class Runs:
             "mode": mode,
             "position": position,
             "leads": found.leads,
-            "next_at": 0.0,
+            "next_at": at,
             "started_at": now,
             "started_by": by[:200],
             "changed_at": now,
@@ -154,7 +163,7 @@ class Runs:
             if before is not None and after(before.state, "start") is None:
                 return False
             if before is not None:  # the pace of the run before still counts
-                row["next_at"] = before.next_at
+                row["next_at"] = max(at, min(before.next_at, now + LONGEST_PAUSE_S))
             connection.execute(self._begin, row)
             return True
 

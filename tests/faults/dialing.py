@@ -35,8 +35,9 @@ PAUSE_S: Final[dict[Size, float]] = {"quick": 0.4, "full": 1.0}
 CONCURRENCY: Final = 6
 AMBIGUOUS: Final = 0.05
 LONGEST_S: Final[dict[Size, float]] = {"quick": 100.0, "full": 1_500.0}
-CUT_EVERY_S: Final = 4.0
+CUT_EVERY_S: Final = 2.0
 CUT_S: Final = 0.3
+MOST_CUTS: Final = 100  # then it goes on with routers that are killed
 AREAS: Final = (202, 212, 213, 214, 303, 305, 312, 404, 415, 503, 512, 602, 617, 702, 713)
 
 
@@ -151,7 +152,7 @@ async def break_(ground: Ground, store: Store, replicas: Replicas, cutting: Wire
 
     async def cut() -> None:
         chance = random.Random(5)  # noqa: S311  # the same run each time
-        while cutting is not None:
+        while cutting is not None and broken.cuts < MOST_CUTS:
             await asyncio.sleep(chance.uniform(0.5, 1.5) * CUT_EVERY_S)
             cutting.cut()
             broken.cuts += 1

@@ -17,6 +17,7 @@ from router.db import metadata
 from router.demo.deliveries import caller_attributes
 from router.principals import Principal
 from router.records.appointments import appointments
+from router.records.attempts import call_attempt
 from router.records.entries import Which, deliveries_of
 from router.records.journal import Delivered
 from router.records.notices import notices
@@ -53,6 +54,8 @@ async def furnish(rig: Rig, tenant: str) -> None:
     hook, _ = await services.hooks.add(
         f"https://127.0.0.1:9/{said}", ["number.opted_out"], tenant=tenant
     )
+    attempt = _attempt(tenant)
+    await services.store.write(lambda c: c.execute(sa.insert(call_attempt), attempt))
     notice = _notice(tenant, hook.id)
     await services.store.write(lambda c: c.execute(sa.insert(notices), notice))
     before, after = personas_of(tenant)
@@ -83,6 +86,26 @@ def personas_of(tenant: str) -> tuple[Persona, Persona]:
     texts = ("You were somebody else.", f"You are {mark(tenant)}.")
     before, after = (Persona.from_document({"personality": text}) for text in texts)
     return before, after
+
+
+def _attempt(tenant: str) -> dict[str, Any]:
+    at = time.time() - 90
+    words = dict.fromkeys(("campaign_version", "trunk", "room", "identity", "owner", "because"), "")
+    return words | {
+        "attempt_id": f"attempt-of-{tenant}",
+        "tenant": tenant,
+        "campaign": mark(tenant),
+        "tries": 1,
+        "lead_id": "x",
+        "number": CALLER,
+        "state": "no_answer",
+        "disposition": "no_answer",
+        "verdict": "{}",
+        "claimed_at": at,
+        "ended_at": at,
+        "note": mark(tenant),
+        "settled": True,
+    }
 
 
 def _notice(tenant: str, hook_id: str) -> dict[str, Any]:

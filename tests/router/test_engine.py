@@ -131,6 +131,18 @@ async def test_a_campaign_calls_its_list_and_is_idle_when_all_is_over(desk: Desk
     assert (status.state, status.counts, status.current) == ("idle", {"no_answer": 3}, ())
 
 
+async def test_a_run_that_is_to_begin_later_begins_then_whichever_router_runs(desk: Desk) -> None:
+    await desk.engine("first").start("spring", at=desk.now + 600)
+    other = desk.engine("other")
+
+    await desk.turns(other, 2)
+    assert desk.line.dialed == []
+    desk.now += 600
+    await desk.turns(other)
+
+    assert desk.line.dialed == ["+13125550100"]
+
+
 async def test_the_agent_is_told_whom_to_dial_as_whom_and_what_to_say(desk: Desk) -> None:
     engine = desk.engine()
     await engine.start("spring", mode="one")

@@ -5,6 +5,7 @@
 function localise(root) {
   const format = new Intl.DateTimeFormat(document.documentElement.lang, {
     dateStyle: "medium", timeStyle: "medium",
+    timeZone: document.documentElement.dataset.zone, // undefined: the browser's
   });
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);

@@ -85,7 +85,7 @@ def test_a_number_is_checked_with_its_inputs(capsys: pytest.CaptureFixture[str])
         (("check", "+13125550199", "--campaign", "spring"), 6, "own_number"),
         (("check", "+13125550101", "--campaign", "none"), 4, "campaign list"),
         (("check", "+13125550101", "--campaign", "spring", "--at", "noon"), 2, "write the time"),
-        (("run", "spring", "--at", NOON), 2, "--dry-run"),
+        (("run", "spring", "--at", "noon"), 2, "write the time"),
         (("run", "none", "--dry-run"), 4, "campaign list"),
         (("run", "spring", "--dry-run", "--list", "none"), 4, "leads list"),
         (("run", "spring", "--dry-run", "--row", "9"), 4, "5 leads"),

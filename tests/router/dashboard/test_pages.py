@@ -134,7 +134,7 @@ async def test_an_empty_router_says_on_every_page_what_to_do_next(rig: Rig) -> N
     assert "Nobody is calling." in overview
     assert "make demo" in calls
     assert "persona-router trigger" in webhooks
-    assert "persona-router tokens add" in settings
+    assert "Make a token" in settings
 
 
 async def test_a_call_is_shown_with_its_stages_persona_words_and_facts_and_no_number(

@@ -163,8 +163,8 @@ async def test_an_agents_report_mends_what_was_uncertain_and_nothing_else(bench:
 
 
 async def test_every_lead_is_taken_once_by_however_many_routers(bench: Bench) -> None:
-    runs = await bench.start(30)
-    others = [bench.runs(bench.attempts(f"router-{i}")) for i in range(3)]
+    runs = await bench.start(12)
+    others = [bench.runs(bench.attempts(f"router-{i}")) for i in range(2)]
     taken: list[str] = []
 
     async def work(one: Runs) -> None:
@@ -182,10 +182,10 @@ async def test_every_lead_is_taken_once_by_however_many_routers(bench: Bench) ->
 
     await asyncio.gather(*map(work, [runs, *others]))
 
-    assert len(taken) == len(set(taken)) == 30
+    assert len(taken) == len(set(taken)) == 12
     run = await runs.find("default", "fast")
     assert run is not None
-    assert (run.state, run.because, run.position) == ("idle", "the list is done", 30)
+    assert (run.state, run.because, run.position) == ("idle", "the list is done", 12)
 
 
 async def test_the_pace_is_held_exactly(bench: Bench) -> None:
