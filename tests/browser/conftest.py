@@ -121,7 +121,7 @@ async def dialed(rig: Rig) -> None:
         is_call = state != "refused"
         rows.append(
             {
-                "attempt_id": f"{stored.position:032}",
+                "attempt_id": f"{stored.position:031}a",
                 "tenant": "default",
                 "campaign": "spring-check-ups",
                 "campaign_version": "sha256:" + "c3" * 32,
