@@ -15,8 +15,8 @@ _ID: Final = re.compile(
 def masked_record(value: Any) -> Any:
     """Mask every phone number in *value*, however deep; give it in JSON's types.
 
-    An id of 32 hexadecimal digits, of a call or an event, the room of a call that we make, a list of
-    leads with a place in it, and the hash of a persona are no phone numbers, though many of their
+    An id of 32 hexadecimal digits, of a call or an event, the room of a call that we make, a list
+    of leads with a place in it, and the hash of a persona are none, though many of their
     digits may stand in a row.
     """
     if isinstance(value, str) and _ID.fullmatch(value):
