@@ -171,6 +171,8 @@ class Call:
         number = caller.other_side(brief, {})
         conversation = await self._begin(order.identity, brief, parts, number)
         self._reporter.note(answered(brief, number, None))  # who it is, if nobody picks up
+        if self._is_over():  # nobody's phone shall ring for no one
+            raise NotReached(Outcome(Disposition.CANCELED, "called off before it was dialed"))
         log.info("outbound.started")
         self.outcome = await outbound.dial(self._api(), room, order)
         if self._reason:
@@ -183,6 +185,9 @@ class Call:
         if order.identity not in room.remote_participants:
             self.end(HUNG_UP)
         await self._greet(conversation)
+
+    def _is_over(self) -> bool:
+        return bool(self._reason) or not self._ctx.room.isconnected()
 
     def _not_reached(self, outcome: Outcome) -> None:
         self.outcome = outcome
