@@ -8,7 +8,6 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from personas.errors import PersonaError
 from router.api.campaigns import (
     add_campaign,
     archive_campaign,
@@ -18,13 +17,11 @@ from router.api.campaigns import (
 )
 from router.api.previews import look_ahead
 from router.campaign_files import read_bytes
-from router.campaigns.leads import Lead
 from router.campaigns.model import DAYS
 from router.dashboard.campaign_form import RETRIED, TICKED, changes_of, fields_of
 from router.dashboard.pages import Visit, to
 from router.dashboard.runs import run_of, wish
 from router.errors import CampaignRefused, RequestRefused
-from router.records.campaigns import KnownCampaign
 
 MAX_FORM_BYTES: Final = 1024 * 1024  # two texts of 60,000 characters, each up to nine bytes there
 Text = Annotated[str, Field(max_length=200)]
