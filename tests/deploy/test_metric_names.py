@@ -1,6 +1,17 @@
 import pytest
+from prometheus_client import generate_latest
 
+from router.metrics import Metrics
 from tests.deploy.metric_names import wrong
+from tests.deploy.promtool import promtool
+
+
+def test_prometheus_finds_nothing_to_complain_about_in_the_names() -> None:
+    page = generate_latest(Metrics().registry).decode()
+
+    done = promtool("check", "metrics", text=page)
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

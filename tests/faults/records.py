@@ -30,8 +30,8 @@ PAUSE_S: dict[Size, tuple[float, float]] = {"quick": (0.1, 0.4), "full": (0.2, 1
 AWAY_S: dict[Size, float] = {"quick": 0.5, "full": 3.0}
 AT_ONCE: dict[Size, int] = {"quick": 8, "full": 24}
 CLUSTER_DISK: Final = "256m"
-GROWS_S: Final = 60.0
-BACK_S: Final = 60.0
+GROWS_S: Final = 120.0
+BACK_S: Final = 120.0
 DRAINED_S: Final = 240.0
 
 

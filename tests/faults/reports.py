@@ -57,7 +57,7 @@ class Processes:
             cwd=Path.cwd(),
         )
         await child.wait_until(
-            lambda: answers(self._port, "/healthz"), timeout_s=60, what="200 from /healthz"
+            lambda: answers(self._port, "/healthz"), timeout_s=120, what="200 from /healthz"
         )
         return child
 
