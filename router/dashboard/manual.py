@@ -45,9 +45,7 @@ def operations(described: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 "kind": kind,
                 "fields": _fields(schema, schemas),
                 "statuses": sorted(one["responses"]),
-                "curl": _curl(
-                    method.upper(), path, one, kind=kind, example=_example(schema, schemas)
-                ),
+                "curl": _curl(method.upper(), path, one, kind=kind, example=example),
             }
 
 
