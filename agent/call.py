@@ -170,6 +170,8 @@ class Call:
         log.info("direction.detected", direction=brief.direction)
         number = caller.other_side(brief, {})
         conversation = await self._begin(order.identity, brief, parts, number)
+        if self._is_over():  # nobody's phone shall ring for no one
+            raise NotReached(Outcome(Disposition.CANCELED, "called off before it was dialed"))
         log.info("outbound.started")
         self.outcome = await outbound.dial(self._api(), room, order)
         if self._reason:
@@ -182,6 +184,9 @@ class Call:
         if order.identity not in room.remote_participants:
             self.end(HUNG_UP)
         await self._greet(conversation)
+
+    def _is_over(self) -> bool:
+        return bool(self._reason) or not self._ctx.room.isconnected()
 
     def _not_reached(self, outcome: Outcome) -> None:
         self.outcome = outcome

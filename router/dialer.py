@@ -38,6 +38,7 @@ from router.routing import Participant
 log = structlog.get_logger(__name__)
 
 ORDER_S: Final = 20.0  # how long the order to dial is good: an agent joins in a second
+ORDER_SLACK_S: Final = 5.0  # by which the clocks of router and agent may differ
 GREETING_CHARS: Final = 600  # a longer script is no greeting, but how the conversation goes
 
 
@@ -143,17 +144,38 @@ class Dialer:
             await self.cut(attempt)
 
     async def cut(self, attempt: Attempt) -> bool:
-        """Hang up what is to be hung up; False: LiveKit did not answer. Raises StoreUnavailable."""
+        """Hang up what is to be hung up; False: not for sure yet, do it again in a moment.
+
+        An agent that is on its way, or has just joined, may dial after its room was deleted. So
+        the attempt stays open until its phone was seen and taken out, or its order is too old.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
         because = attempt.hang_up or "hung up"
+        sure = attempt.state != "dialing"
         if attempt.state != "claimed":
             try:
+                sure = sure or await self._has_dialed(attempt)
                 await self.clear(attempt)
             except LiveKitUnavailable as exc:
                 log.warning("attempt.not_hung_up", attempt_id=attempt.attempt_id, reason=exc.reason)
                 return False
+        if not sure and self.clock() < (attempt.dialed_at or 0.0) + ORDER_S + ORDER_SLACK_S:
+            return False
         await self.attempts.end(attempt.attempt_id, "canceled", because)
         log.info("attempt.hung_up", attempt_id=attempt.attempt_id)
         return True
+
+    async def _has_dialed(self, attempt: Attempt) -> bool:
+        """Whether the phone of an attempt is in its room. Raises LiveKitUnavailable."""
+        try:
+            there = await self.livekit.participants(attempt.room)
+        except LiveKitUnavailable as exc:
+            if exc.reason != "not_found":
+                raise
+            return False
+        return any(one.identity == attempt.identity for one in there)
 
     async def clear(self, attempt: Attempt) -> None:
         """End the room of an attempt, and the phone in it first. Raises LiveKitUnavailable."""

@@ -242,14 +242,17 @@ class Attempts:
         False: it is closed already, otherwise than by giving up.
         """
         row = call_attempt.c
+        said: Any = state
+        if state in {"no_answer", "failed", "uncertain"}:  # as it looks to an agent that is cut off
+            said = sa.case((row.hang_up.is_not(None), "canceled"), else_=state)
         update = (
             sa.update(call_attempt)
             .where(
                 row.attempt_id == attempt_id, row.ended_at.is_(None) | (row.state == "uncertain")
             )
             .values(
-                state=state,
-                disposition=state,
+                state=said,
+                disposition=said,
                 because=because[:1000],
                 ended_at=sa.func.coalesce(row.ended_at, self._clock()),
             )

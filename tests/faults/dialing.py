@@ -35,7 +35,7 @@ PAUSE_S: Final[dict[Size, float]] = {"quick": 0.4, "full": 1.0}
 CONCURRENCY: Final = 6
 AMBIGUOUS: Final = 0.05
 LONGEST_S: Final[dict[Size, float]] = {"quick": 100.0, "full": 1_500.0}
-CUT_EVERY_S: Final = 2.0
+CUT_EVERY_S: Final = 3.0
 CUT_S: Final = 0.3
 MOST_CUTS: Final = 100  # then it goes on with routers that are killed
 AREAS: Final = (202, 212, 213, 214, 303, 305, 312, 404, 415, 503, 512, 602, 617, 702, 713)
@@ -251,7 +251,7 @@ async def by_queue(ground: Ground) -> Seen:
     """Have a job queue hand the leads out, which is what a queue promises: at least once."""
     from tests.faults.queue_dialer import QueueDialer  # noqa: PLC0415  # it needs a library more
 
-    count = 40 if ground.size == "quick" else 400
+    count = 16 if ground.size == "quick" else 400
     async with FakeExchange(lambda: [1], ambiguous=0.0, seed=7) as exchange:
         dialer = QueueDialer(ground.folder, exchange.url, numbers(count))
         async with dialer:

@@ -11,7 +11,7 @@ from personas.sources.files import shipped
 from router.campaigns.gate import GateVerdict
 from router.campaigns.model import Campaign, read_campaign
 from router.db import Store
-from router.dialer import Dialer, persona_for
+from router.dialer import ORDER_S, ORDER_SLACK_S, Dialer, persona_for
 from router.engine import OWNER_S, Engine
 from router.errors import DispatchRefused, DispatchUnknown, RunRefused
 from router.records.attempts import Attempt, Attempts
@@ -296,6 +296,51 @@ async def test_stopping_now_hangs_up_and_pausing_does_not(desk: Desk) -> None:
     assert (await engine.stop("spring", now=True)).state == "idle"
 
     assert desk.line.removed == [attempt.identity]
+    assert (await desk.only(engine)).state == "canceled"
+
+
+async def test_what_is_hung_up_before_its_agent_dialed_is_hung_up_until_no_agent_may_dial(
+    desk: Desk,
+) -> None:
+    engine = desk.engine()
+    await engine.start("spring", mode="one")
+    await desk.turns(engine)
+    attempt = await desk.only(engine)
+    await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
+    assert (await desk.only(engine)).is_open
+
+    desk.line.show(attempt.room)  # the agent was on its way, and has dialed
+    await desk.turns(engine)
+
+    assert desk.line.removed[-1] == attempt.identity
+    ended = await desk.only(engine)
+    assert (ended.state, ended.because) == ("canceled", "an opt-out")
+
+
+async def test_an_agent_that_never_came_is_not_waited_for_after_hanging_up(desk: Desk) -> None:
+    engine = desk.engine()
+    await engine.start("spring", mode="one")
+    await desk.turns(engine)
+    attempt = await desk.only(engine)
+    await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
+    desk.now += ORDER_S + ORDER_SLACK_S
+
+    await desk.turns(engine)
+
+    assert (await desk.only(engine)).state == "canceled"
+
+
+async def test_what_an_agent_says_of_a_call_that_was_cut_off_is_that_it_was_canceled(
+    desk: Desk,
+) -> None:
+    engine = desk.engine()
+    await engine.start("spring", mode="one")
+    await desk.turns(engine)
+    attempt = await desk.only(engine)
+    await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
+
+    await engine.heard(report(attempt.attempt_id, "uncertain"))
+
     assert (await desk.only(engine)).state == "canceled"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from router.campaigns.gate import GateVerdict
 from router.records.attempts import Attempt
+from tests.fakes_dialing import FakeLine
 from tests.router.api.rig import Rig, open_rig
 
 #: Nobody here has agreed to anything: the gate refuses each, whatever the time of the day.
@@ -113,6 +114,10 @@ async def test_stopping_ends_the_call_that_goes_on(rig: Rig, client: httpx.Async
     claimed = await attempts.claim(order)
     assert isinstance(claimed, Attempt)
     assert await attempts.dialing(claimed.attempt_id)
+
+    line = FakeLine()
+    line.show(claimed.room)
+    engine.dialer.livekit = line
 
     going = (await client.get("/api/call/status")).json()
     assert (going["status"], going["lead"]["prospect_name"], going["lead_index"]) == (
