@@ -15,6 +15,7 @@ RouterError
 ├── NotChanged          the persona of a call was not changed, and will not be if tried again now
 ├── LeadsRefused        a file is no list of leads; its ``fix`` says what to do
 ├── CampaignRefused     a campaign cannot be like that; its ``fix`` says what to do
+├── ErasureRefused      a person cannot be erased now; ``fix`` says why
 ├── HookRefused         a hook cannot be like that; its ``fix`` says what to do
 ├── RunRefused          a campaign cannot be started, paused or stopped now; ``fix`` says why
 ├── BadCursor           a list was asked to go on from a place that is none of its own
@@ -125,6 +126,17 @@ class LeadsRefused(RouterError):
 
 class CampaignRefused(RouterError):
     """A campaign that cannot be made, changed or read like that; ``fix`` says what to do."""
+
+    def __init__(self, reason: str, *, fix: str) -> None:
+        super().__init__(reason)
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.fix}"
+
+
+class ErasureRefused(RouterError):
+    """A person cannot be erased now; ``fix`` says why."""
 
     def __init__(self, reason: str, *, fix: str) -> None:
         super().__init__(reason)

@@ -29,6 +29,7 @@ from router.dialer import Dialer
 from router.dispatch import LiveKit
 from router.doctor import Doctor, refusals_of
 from router.engine import Engine
+from router.erasure import Erasure
 from router.events import MAX_BODY_BYTES
 from router.findings import Refusals
 from router.fingerprint import fingerprint
@@ -54,6 +55,7 @@ from router.records.leases import Lease
 from router.records.numbers import Numbers
 from router.records.outbox import Outbox
 from router.records.owed import Owed
+from router.records.people import People
 from router.records.recollection import Recollection
 from router.records.retention import DAY_S, kinds
 from router.records.runs import Capacity, Runs
@@ -93,6 +95,7 @@ class Services:
     tally: Tally
     bookkeeping: Bookkeeping
     sweeper: Sweeper
+    erasure: Erasure
     report_bodies: Bodies
     toolbox: Toolbox
     appointments: BuiltInCalendar
@@ -253,6 +256,11 @@ async def open_services(
                     calls=calls,
                     tally=tally,
                     bookkeeping=Bookkeeping(calls=calls, livekit=livekit),
+                    erasure=Erasure(
+                        people=People(store, clock=clock),
+                        lookup=lookup,
+                        copies=settings.state_dir / "last-known-good",
+                    ),
                     sweeper=Sweeper(
                         store=store,
                         lease=Lease(store, "retention", owner=owner, for_s=LEASE_S, clock=clock),

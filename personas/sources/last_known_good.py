@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,3 +247,22 @@ def _write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def forget_copies_with(directory: Path, needles: Collection[str]) -> set[str]:
+    """Delete the copies that hold one of *needles*, lower-case texts; return their numbers (E.164).
+
+    Raises:
+        OSError: one cannot be deleted.
+    """
+    found = set()
+    for path in directory.glob("*.json"):
+        try:
+            kept = _Copy.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            continue
+        texts = (kept.number.lower(), kept.raw.lower(), (kept.dialed_as or "").lower())
+        if any(needle in text for needle in needles for text in texts):
+            found.add(kept.number)
+            path.unlink(missing_ok=True)
+    return found

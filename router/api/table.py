@@ -15,6 +15,7 @@ from router.api import (
     numbers,
     personas,
     previews,
+    privacy,
     retention,
     trials,
 )
@@ -249,6 +250,24 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=do_not_call.ForWhom,
         answer=do_not_call.Imported,
         takes="text/csv",
+    ),
+    Endpoint(
+        method="POST",
+        path="/privacy/export",
+        handler=privacy.export,
+        needs="admin",
+        summary="All that is kept of one person",
+        body=privacy.Whom,
+        answer=privacy.Exported,
+    ),
+    Endpoint(
+        method="POST",
+        path="/privacy/erase",
+        handler=privacy.erase,
+        needs="admin",
+        summary="Erase one person",
+        body=privacy.Whom,
+        answer=privacy.Erased,
     ),
     Endpoint(
         method="GET",

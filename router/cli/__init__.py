@@ -22,6 +22,7 @@ from router.cli import (
     leads,
     numbers,
     personas,
+    privacy,
     replay,
     serve,
     talk,
@@ -31,6 +32,7 @@ from router.cli import (
 from router.cli.exits import FAILED, CheckFailed, Exit, NotThere, PolicyRefused, RemoteAway
 from router.errors import (
     CampaignRefused,
+    ErasureRefused,
     HookRefused,
     LeadsRefused,
     LiveKitUnavailable,
@@ -59,6 +61,7 @@ app.add_typer(leads.app, name="leads")
 app.add_typer(dnc.app, name="dnc")
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(numbers.app, name="numbers")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(users.users_app, name="users")
 app.add_typer(users.tokens_app, name="tokens")
 
@@ -71,6 +74,7 @@ ENDINGS: tuple[tuple[type[PersonaRouterError], Exit], ...] = (
     (CampaignRefused, Exit.CHECK_FAILED),
     (RunRefused, Exit.CHECK_FAILED),
     (HookRefused, Exit.CHECK_FAILED),
+    (ErasureRefused, Exit.CHECK_FAILED),
     (PersonaNotFound, Exit.NOT_FOUND),
     (NotThere, Exit.NOT_FOUND),
     (PolicyRefused, Exit.REFUSED),

@@ -30,8 +30,10 @@ from router.records.archive import Archive
 from router.records.call_news import ended, shared
 from router.records.call_tables import calls, events, facts
 from router.records.claims import claims
+from router.records.erasures import was_erased
 from router.records.notices import Happened, announce
 from router.records.outbox import WRITTEN, Notice, note, outbox
+from router.records.retention import delete_calls
 from router.records.rung import note_rung
 from router.records.summary import KINDS, summary
 
@@ -268,6 +270,9 @@ class Calls(Archive):
             begun = min(event.at for event in new)
             row = _empty(call_id, now) | {"started_at": begun, "attempts": attempt}
             first = connection.execute(self._new_call, row).first() is not None
+            if first and was_erased(connection, call_id):
+                delete_calls(connection, [call_id])
+                return max(by_seq), ()
             # It locks the call's row, so that of two reports the later one sees all of the first.
             tenant = self._count(connection, call_id, new, now)
             told = [event for event in new if isinstance(event, FactEvent)]
