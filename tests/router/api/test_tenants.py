@@ -92,6 +92,8 @@ API: dict[str, Knock] = {
     "GET /personas": Knock("own", "/personas?numbers=clear", shows=True),
     "GET /personas/diff": Knock("hidden", f"/personas/diff?{VERSIONS}", shows=True),
     "GET /retention": NOTHING,
+    "POST /privacy/export": Knock("own", body={"number": "+13125550123"}, shows=True),
+    "POST /privacy/erase": Knock("own", body={"number": "+13125550123"}, refused="going_on"),
     "GET /deliveries": SHOWN,
     "GET /deliveries/{id}": Knock("hidden", "/deliveries/{delivery}", shows=True),
     "POST /deliveries/{id}/replay": Knock("hidden", "/deliveries/{delivery}/replay", body={}),
