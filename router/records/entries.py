@@ -1,7 +1,7 @@
 """What the journal has, read back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -101,6 +101,15 @@ class Which:
     call_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """How often the watch did something in a while, and when last (Unix seconds)."""
+
+    action: str
+    times: int
+    last_at: float
+
+
 _NEWEST = sa.select(journal).order_by(journal.c.id.desc())
 
 
@@ -130,6 +139,24 @@ async def deliveries_of(
         select = select.where(journal.c.id == which.id)
     found = await page_of(store, select, (journal.c.id,), cursor, limit)
     return Page(tuple(_entry(row) for row in found.rows), found.next)
+
+
+async def raised(store: Store, tenant: str, since: float, actions: Collection[str]) -> list[Raised]:
+    """Count what the watch did for a tenant's calls from *since* on, the latest first."""
+    last_at = sa.func.max(journal.c.received_at)
+    select = (
+        sa.select(journal.c.event, sa.func.count(), last_at)
+        .where(
+            sa.text("status = 0"),  # as the index has it
+            journal.c.tenant == tenant,
+            journal.c.received_at >= since,
+            journal.c.event.in_([f"{WATCH}{action}" for action in actions]),
+        )
+        .group_by(journal.c.event)
+        .order_by(last_at.desc())
+    )
+    rows = await store.read(lambda connection: connection.execute(select).all())
+    return [Raised(event.removeprefix(WATCH), times, at) for event, times, at in rows]
 
 
 async def failed_calls(store: Store, most: int) -> list[Entry]:

@@ -15,9 +15,8 @@ from router.campaigns.leads import Lead
 from router.records.campaigns import KnownCampaign, campaigns
 from router.records.consents import agreements_of
 from router.records.do_not_call import scopes_of
-from router.records.past_calls import is_ours, spent_of
+from router.records.past_calls import called_at, is_ours, spent_of
 from router.records.person_locks import lock_budget, lock_people
-from router.records.rung import rung_at
 
 WEEK_S: Final = 7 * DAY_S
 
@@ -51,8 +50,8 @@ def gather(
         timezone=lead.timezone,
         listed=scopes_of(connection, tenant, number, wanted.key),
         consents=standing(consents_of(lead.variables), known),
-        called_at=rung_at(connection, tenant, number, at - WEEK_S, but_rooms=()),
-        spent=spent_of(connection, tenant, wanted.key, at) if budgeted else Spent(),
+        called_at=called_at(connection, tenant, number, at - WEEK_S),
+        spent=spent_of(connection, tenant, wanted, at) if budgeted else Spent(),
         own_numbers=own_numbers,
     )
 

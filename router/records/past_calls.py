@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from router.campaigns.gate import DAY_S, Spent
+from router.campaigns.model import Campaign
 from router.db import Store
 from router.records.attempts import call_attempt
 from router.records.call_tables import calls
-from router.records.rung import forms_of, known_as, rung
+from router.records.rung import forms_of, known_as, rung, rung_at
 
 
 class PastCalls:
@@ -21,9 +22,7 @@ class PastCalls:
         """Give when each number was called, by number (E.164); of all campaigns."""
         row = call_attempt.c
         tried = sa.select(row.number, row.claimed_at.label("at")).where(
-            row.tenant == tenant,
-            row.claimed_at > since,
-            row.dialed_at.is_not(None) | (row.state == "claimed"),
+            _was_call(tenant), row.claimed_at > since
         )
         others = sa.select(rung.c.number, rung.c.at).where(
             rung.c.tenant == tenant,
@@ -36,7 +35,7 @@ class PastCalls:
             found.setdefault(one.number, []).append(one.at)
         return found
 
-    async def spent(self, tenant: str, campaign: str, at: float) -> Spent:
+    async def spent(self, tenant: str, campaign: Campaign, at: float) -> Spent:
         """Say what a campaign has spent until *at*."""
         return await self._store.read(lambda c: spent_of(c, tenant, campaign, at))
 
@@ -59,8 +58,27 @@ class PastCalls:
         return frozenset(known_as(one) for one in rows)
 
 
-def spent_of(connection: sa.Connection, tenant: str, campaign: str, at: float) -> Spent:
-    """Say what a campaign has spent until *at*, in somebody else's transaction."""
+def called_at(connection: sa.Connection, tenant: str, number: str, since: float) -> Sequence[float]:
+    """Say when *number* (E.164) was called since, in somebody else's transaction.
+
+    A call of ours has an attempt and, a moment later, a record of the same id; it counts once. What
+    the gate refused, or was never sent, was no call.
+    """
+    row = call_attempt.c
+    query = sa.select(row.attempt_id, row.claimed_at).where(
+        _was_call(tenant), row.number == number, row.claimed_at > since
+    )
+    ours = {one.attempt_id: one.claimed_at for one in connection.execute(query)}
+    return [*ours.values(), *rung_at(connection, tenant, number, since, but_calls=ours)]
+
+
+def spent_of(connection: sa.Connection, tenant: str, campaign: Campaign, at: float) -> Spent:
+    """Say what a campaign has spent until *at*, in somebody else's transaction.
+
+    Where no budget is of all its calls, those of the last 24 hours are all that is counted.
+    """
+    in_all = campaign.budget_calls is not None or campaign.budget_minutes is not None
+    since = 0.0 if in_all else at - DAY_S
     talked_s = sa.case(
         (calls.c.duration_s.is_not(None), calls.c.duration_s),
         (calls.c.answered_at.is_not(None), at - calls.c.answered_at),
@@ -75,15 +93,30 @@ def spent_of(connection: sa.Connection, tenant: str, campaign: str, at: float) -
     ).where(
         calls.c.tenant == tenant,
         calls.c.direction == "outbound",
-        calls.c.campaign_id == campaign,
+        calls.c.campaign_id == campaign.key,
+        calls.c.started_at > since,
     )
     of_all, of_day, minutes, minutes_of_day = connection.execute(query).one()
+    row = call_attempt.c
+    recent = sa.case((row.claimed_at > at - DAY_S, 1), else_=0)
+    unrecorded = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(recent), 0)).where(
+        _was_call(tenant),
+        row.campaign == campaign.key,
+        row.claimed_at > since,
+        ~sa.exists().where(calls.c.call_id == row.attempt_id),
+    )
+    further, further_of_day = connection.execute(unrecorded).one()
     return Spent(
-        calls=int(of_all),
-        calls_in_a_day=int(of_day),
+        calls=int(of_all) + int(further),
+        calls_in_a_day=int(of_day) + int(further_of_day),
         minutes=float(minutes),
         minutes_in_a_day=float(minutes_of_day),
     )
+
+
+def _was_call(tenant: str) -> sa.ColumnElement[bool]:
+    row = call_attempt.c
+    return (row.tenant == tenant) & (row.dialed_at.is_not(None) | (row.state == "claimed"))
 
 
 def is_ours(connection: sa.Connection, tenant: str, number: str) -> bool:

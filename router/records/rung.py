@@ -4,7 +4,7 @@ The records keep numbers as trunks and other backends write them. Here they are 
 person is found again in whatever notation they were called.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -60,14 +60,13 @@ def known_as(written: str | None) -> str:
 
 
 def rung_at(
-    connection: sa.Connection, tenant: str, number: str, since: float, *, but_rooms: Iterable[str]
+    connection: sa.Connection, tenant: str, number: str, since: float, *, but_calls: Collection[str]
 ) -> Sequence[float]:
-    """Say when *number* (E.164) was rung since, in calls that were in none of these rooms."""
-    query = sa.select(rung.c.at, rung.c.room).where(
+    """Say when *number* (E.164) was rung since, in other calls than these."""
+    query = sa.select(rung.c.at, rung.c.call_id).where(
         rung.c.number.in_(forms_of(number)), rung.c.tenant == tenant, rung.c.at > since
     )
-    known = frozenset(but_rooms)
-    return [row.at for row in connection.execute(query) if row.room not in known]
+    return [row.at for row in connection.execute(query) if row.call_id not in but_calls]
 
 
 def forms_of(number: str) -> list[str]:

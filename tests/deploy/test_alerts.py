@@ -12,6 +12,7 @@ from typer.main import get_command
 from agent.settings import AgentSettings
 from personas.settings import env_names
 from router.cli import app
+from router.metrics import Metrics
 from router.settings import RouterSettings
 from tests.deploy.metric_names import wrong
 from tests.deploy.promtool import promtool
@@ -283,3 +284,20 @@ def test_what_a_fix_tells_to_run_and_to_set_is_there() -> None:
     named = set(re.findall(r"`persona-router ([a-z]+(?: [a-z]+)?)", text))
     assert {one for one in named if one not in commands} == set()
     assert set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text)) <= settings
+
+
+def test_bounds_that_rules_name_are_bounds_of_buckets() -> None:
+    shown = Metrics().registry.get_sample_value
+    text = " ".join(rule["expr"] for rule in RULES)
+    named = re.findall(r'(persona_router_[a-z_]+_bucket)\{le="([^"]+)"\}', text)
+
+    assert named
+    assert [one for one in named if shown(one[0], {"le": one[1]}) is None] == []
+
+
+def test_the_job_that_is_watched_is_the_one_that_is_scraped() -> None:
+    scraped = yaml.safe_load((FOLDER / "prometheus.yaml").read_text(encoding="utf-8"))
+    jobs = {one["job_name"] for one in scraped["scrape_configs"]}
+    watched = set(re.findall(r'job="([^"]+)"', " ".join(rule["expr"] for rule in RULES)))
+
+    assert jobs == watched

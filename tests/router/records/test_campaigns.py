@@ -82,7 +82,7 @@ async def test_earlier_calls_are_found_however_the_number_was_written(store: Sto
     past = PastCalls(store)
 
     assert sorted((await past.called("default", 50.0))["+13125550101"]) == [100.0, 200.0]
-    spent = await past.spent("default", "one", 200.0)
+    spent = await past.spent("default", read_campaign({"name": "One", "budget_calls": 9}), 200.0)
     assert (spent.calls, spent.calls_in_a_day, spent.minutes) == (1, 1, 0.0)
     assert await past.own_numbers("default") == {"+13125550199"}
 

@@ -1,0 +1,30 @@
+"""What the watch did, by time: the few entries of the journal that no delivery told.
+
+Revision ID: 0015
+Revises: 0014
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0015"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make it."""
+    by_watch = sa.text("status = 0")
+    op.create_index(
+        "journal_by_watch",
+        "journal",
+        ["tenant", "received_at"],
+        sqlite_where=by_watch,
+        postgresql_where=by_watch,
+    )
+
+
+def downgrade() -> None:
+    """Remove it."""
+    op.drop_index("journal_by_watch")
