@@ -81,10 +81,14 @@ class Egress:
 
 @pytest.fixture
 async def egress(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Egress]:
-    changed = {"record": True, **S3} | getattr(request, "param", {})
+    changed: dict[str, Any] = {"record": True, **S3} | getattr(request, "param", {})
     record = changed.pop("record")
     with PersonaApi({DID.removeprefix("+"): document(DID, record=record)}) as api:
-        settings = {"persona_api_base": api.url, "dispatch_timeout_s": 3.0, "port": 8080}
+        settings: dict[str, Any] = {
+            "persona_api_base": api.url,
+            "dispatch_timeout_s": 3.0,
+            "port": 8080,
+        }
         async with started(tmp_path, **settings, **changed) as running:
             running.livekit.answers["StartRoomCompositeEgress"] = (
                 200,
