@@ -106,6 +106,7 @@ class WholeCall(BaseModel):
     """Everything about one call."""
 
     call: CallShown
+    recording: dict[str, Any] | None = Field(description="state, path, location, times, error")
     transcript: list[dict[str, Any]]
     facts: list[dict[str, Any]]
     events: list[dict[str, Any]]
@@ -198,10 +199,12 @@ async def show_call(ask: Ask) -> Response:
     if record is None:
         fix = "GET /api/calls lists them; RECORDS_DAYS says how long they are kept"
         raise RequestRefused("no_such_call", status=404, fix=fix)
+    recording = await ask.services.recorder.rows.of(call_id)
     timeline = [event.model_dump() for event in await records.timeline(call_id)]
     facts = [_fact(fact) for fact in await records.facts_so_far(call_id)]
     document = {
         "call": asdict(record),
+        "recording": asdict(recording) if recording else None,
         "transcript": [event for event in timeline if event["kind"] == "turn"],
         "facts": facts,
         "events": timeline,
