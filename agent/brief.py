@@ -58,6 +58,7 @@ class Brief:
     call: CallConfig | None = None  # None: not dispatched by our router
     direction: Direction = "inbound"
     phone_number: str | None = None  # the number that the job asks us to dial
+    campaign_id: str | None = None  # as another backend names its campaign
     trunk_id: str | None = None  # over which trunk, if the job says so
     others_may_dial: bool = False  # whoever sent the job may dial, so look before
 

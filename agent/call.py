@@ -22,7 +22,7 @@ from agent.caller import HUNG_UP
 from agent.conversation import Conversation, prepare
 from agent.errors import CallerMissing, NotReached, RoomUnreachable, TransferFailed
 from agent.house import House
-from agent.minutes import opened
+from agent.minutes import answered, opened
 from agent.presence import Presence
 from agent.report import reporter_for
 from agent.settings import AgentSettings
@@ -170,6 +170,7 @@ class Call:
         log.info("direction.detected", direction=brief.direction)
         number = caller.other_side(brief, {})
         conversation = await self._begin(order.identity, brief, parts, number)
+        self._reporter.note(answered(brief, number, None))  # who it is, if nobody picks up
         if self._is_over():  # nobody's phone shall ring for no one
             raise NotReached(Outcome(Disposition.CANCELED, "called off before it was dialed"))
         log.info("outbound.started")

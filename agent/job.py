@@ -159,6 +159,7 @@ def _room(brief: Brief, metadata: str | bytes | None) -> Brief:
     return replace(
         brief,
         campaign_prompt=context.campaign_prompt,
+        campaign_id=context.campaign_id,
         variables=with_values(brief.variables, context.contact_info.model_dump()),
     )
 
@@ -287,6 +288,7 @@ def _campaign_call(
         direction="outbound",
         phone_number=sent.phone_number,
         trunk_id=sent.outbound_trunk_id,
+        campaign_id=sent.campaign_id or brief.campaign_id,
     )
 
 

@@ -90,15 +90,18 @@ def opened(room: rtc.Room, room_sid: str) -> Opened:
     )
 
 
-def answered(brief: job.Brief, other_side: str | None, at: float) -> Opened:
-    """Say that the other side can hear us from now on (Unix seconds), and who they are."""
+def answered(brief: job.Brief, other_side: str | None, at: float | None) -> Opened:
+    """Say that the other side can hear us from now on (Unix seconds), and who they are.
+
+    None: not yet, we are about to dial.
+    """
     call = brief.call
     return Opened(
         direction=brief.direction,
         caller=other_side,
         dialed_number=(call.dialed_number or call.dialed_as) if call else brief.phone_number,
         language=brief.language,
-        campaign_id=call.campaign_id if call else None,
+        campaign_id=call.campaign_id if call else brief.campaign_id,
         lead_id=call.lead_id if call else None,
         answered_at=at,
     )

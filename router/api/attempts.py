@@ -46,6 +46,7 @@ class AttemptList(Listing):
 
     campaign: Text = None
     state: Text = None
+    list: Annotated[Text, Field(description="of this list of leads, as it is now")] = None
 
 
 class NewAttempt(BaseModel):
@@ -95,7 +96,13 @@ class WholeAttempts(BaseModel):
 async def list_attempts(ask: Ask) -> Response:
     """List attempts."""
     asked: AttemptList = ask.query
-    which = AttemptFilter(tenant=ask.tenant, campaign=asked.campaign, state=asked.state)
+    found = await find_list(ask, asked.list) if asked.list else None
+    which = AttemptFilter(
+        tenant=ask.tenant,
+        campaign=asked.campaign,
+        state=asked.state,
+        list_id=found.id if found else None,
+    )
     try:
         page = await Outcomes(ask.services.store).page(which, asked.cursor, asked.limit)
     except BadCursor:

@@ -6,14 +6,18 @@ from typing import Any, Final
 
 from personas.logs import masked
 
-_ID: Final = re.compile(r"(msg_|(?=\d*[a-f]))[0-9a-f]{32}|sha256:[0-9a-f]{64}")
+_ID: Final = re.compile(
+    r"(msg_|(?=\d*[a-f]))[0-9a-f]{32}|out-[0-9a-f]{32}"
+    r"|(?=\d*[a-f])[0-9a-f]{16}(:\d{1,6})?|sha256:[0-9a-f]{64}"
+)
 
 
 def masked_record(value: Any) -> Any:
     """Mask every phone number in *value*, however deep; give it in JSON's types.
 
-    An id of 32 hexadecimal digits, of a call or an event, and the hash of a persona are no phone
-    numbers, though many of their digits may stand in a row.
+    An id of 32 hexadecimal digits, of a call or an event, the room of a call that we make, a list
+    of leads with a place in it, and the hash of a persona are none, though many of their
+    digits may stand in a row.
     """
     if isinstance(value, str) and _ID.fullmatch(value):
         return value

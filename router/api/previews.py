@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from personas.errors import PersonaError
 from router.api.campaigns import find_campaign
-from router.api.endpoints import Ask
+from router.api.endpoints import Ask, Asking
 from router.api.leads import find_list
 from router.campaigns.policies import shipped
 from router.campaigns.preview import WORDS, preview, sentence
@@ -57,38 +57,44 @@ class LaunchShown(BaseModel):
 async def launch(ask: Ask) -> Response:
     """Ask the gate about every lead of a list; nobody is called."""
     asked: WhichLaunch = ask.query
-    services, known = ask.services, await find_campaign(ask, ask.path("key"))
-    found = await find_list(ask, asked.list)
+    seen = await look_ahead(ask, ask.path("key"), asked.list, asked.row, asked.at)
+    return JSONResponse(seen.model_dump())
+
+
+async def look_ahead(
+    asking: Asking, key: str, list_name: str | None, row: int, at: float | None = None
+) -> LaunchShown:
+    """Say what would happen now, or *at*; raises RequestRefused: 404 or 409."""
+    services, known = asking.services, await find_campaign(asking, key)
+    found = await find_list(asking, list_name)
     leads = [one.lead for one in await services.leads.all(found)]
-    if asked.row > len(leads):
+    if row > len(leads):
         raise RequestRefused("no_lead", status=404, fix=f"the list has {len(leads)} leads")
-    at = services.clock() if asked.at is None else asked.at
-    knowledge = await knowledge_of(services.store, services.settings, ask.tenant, known, at)
+    at = services.clock() if at is None else at
+    knowledge = await knowledge_of(services.store, services.settings, asking.tenant, known, at)
     seen = await asyncio.to_thread(preview, leads, known.campaign, knowledge, shipped(), at)
     try:
-        greeting = await services.engine.dialer.first_words(known.campaign, leads[asked.row - 1])
+        greeting = await services.engine.dialer.first_words(known.campaign, leads[row - 1])
     except PersonaError as exc:
         fix = f"the campaign's persona cannot be used: {exc}"
         raise RequestRefused("bad_persona", status=409, fix=fix) from None
     slot = ""
     if seen.next_at is not None:
         slot = f"{datetime.fromtimestamp(seen.next_at, UTC):%Y-%m-%d %H:%M} UTC"
-    return JSONResponse(
-        {
-            "list": found.name,
-            "total": seen.total,
-            "now": seen.counts.get("allowed", 0),
-            "counts": [
-                {"because": why, "words": words, "leads": seen.counts[why]}
-                for why, words in WORDS.items()
-                if seen.counts.get(why)
-            ],
-            "bad": found.bad,
-            "missing": dict(seen.missing),
-            "next_at": seen.next_at,
-            "lasts_s": seen.lasts_s,
-            "sentence": sentence(seen, found.bad, slot),
-            "row": asked.row,
-            "greeting": greeting,
-        }
+    return LaunchShown(
+        list=found.name,
+        total=seen.total,
+        now=seen.counts.get("allowed", 0),
+        counts=[
+            CauseShown(because=why, words=words, leads=seen.counts[why])
+            for why, words in WORDS.items()
+            if seen.counts.get(why)
+        ],
+        bad=found.bad,
+        missing=dict(seen.missing),
+        next_at=seen.next_at,
+        lasts_s=seen.lasts_s,
+        sentence=sentence(seen, found.bad, slot),
+        row=row,
+        greeting=greeting,
     )

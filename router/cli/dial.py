@@ -1,7 +1,7 @@
 """`dial`: a menu to call the leads of a list, one by one, as the dialer's page does."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -31,7 +31,8 @@ class Session:
     list: str = ""
     leads: int = 0
     after: int = 0  # the page begins behind this lead
-    next: int = 1
+    next: int = 1  # behind the last one: nobody
+    called: set[int] = field(default_factory=set)  # leads who were called already
     is_sure: bool = False  # the first call of a session is asked for
 
 
@@ -68,21 +69,19 @@ def step(session: Session) -> bool:
         case "q":
             return False
         case "n":
-            session.after = session.after + ROWS if session.after + ROWS < session.leads else 0
-            session.next = session.after + 1
+            turn(session, session.after + ROWS if session.after + ROWS < session.leads else 0)
         case "p":
-            session.after = max(0, session.after - ROWS)
-            session.next = session.after + 1
+            turn(session, max(0, session.after - ROWS))
         case "c":
             choose_campaign(session, "")
         case "l":
             choose_list(session, "")
-        case "" if session.leads:
+        case "" if session.next <= session.leads:
             call(session, {"lead": session.next})
         case word if word.isdecimal() and len(word) <= len(str(session.leads)):
             call(session, {"lead": int(word)})
         case "":
-            print("there is no list; write a number, or upload leads", file=sys.stderr)
+            print("nobody is next; write a place or a number, or turn the page", file=sys.stderr)
         case _:
             call(session, {"number": said})
     return True
@@ -105,11 +104,26 @@ def call(session: Session, whom: dict[str, Any]) -> None:
         print(f"{FAILED} {exc}", file=sys.stderr)
         ended = None
     if "lead" in whom:
-        session.next = min(int(whom["lead"]) + 1, max(1, session.leads))
-        session.after = (session.next - 1) // ROWS * ROWS
+        session.called.add(int(whom["lead"]))
+        go_on(session, int(whom["lead"]) + 1)
     if ended is not None:
         session.console.print(f"[b]{ended['state']}[/b] {_plain(ended['because'])}")
         _ask_how_it_was(session, ended)
+
+
+def go_on(session: Session, first: int) -> None:
+    """Point at the first lead from *first* on who was not called yet."""
+    session.next = next(
+        (place for place in range(first, session.leads + 1) if place not in session.called),
+        session.leads + 1,
+    )
+    session.after = (min(session.next, max(1, session.leads)) - 1) // ROWS * ROWS
+
+
+def turn(session: Session, after: int) -> None:
+    """Turn to the page behind *after*; nobody is pointed at who was called already."""
+    go_on(session, after + 1)
+    session.after = after
 
 
 def _ask_how_it_was(session: Session, ended: dict[str, Any]) -> None:
@@ -168,7 +182,11 @@ def choose_list(session: Session, wanted: str) -> None:
     if found is None and wanted:
         raise NotThere("there is no such list; `persona-router leads list` shows them")
     session.list, session.leads = (found["name"], found["leads"]) if found else ("", 0)
-    session.after, session.next = 0, 1
+    session.called = set()
+    if found:
+        last = session.api.get("/attempts", list=found["name"], limit=500)["items"]
+        session.called = {one["position"] for one in last if one["state"] != "refused"}
+    go_on(session, 1)
 
 
 def _choose(session: Session, what: str, names: list[str], usual: str) -> str:

@@ -1,6 +1,5 @@
 """Campaigns: the list, one of them with its form, and what a launch would do."""
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -9,7 +8,6 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from personas.errors import PersonaError
 from router.api.campaigns import (
     add_campaign,
     archive_campaign,
@@ -17,18 +15,13 @@ from router.api.campaigns import (
     copy_campaign,
     find_campaign,
 )
-from router.api.leads import find_list
+from router.api.previews import look_ahead
 from router.campaign_files import read_bytes
-from router.campaigns.leads import Lead
 from router.campaigns.model import DAYS
-from router.campaigns.policies import shipped
-from router.campaigns.preview import WORDS, preview
 from router.dashboard.campaign_form import RETRIED, TICKED, changes_of, fields_of
 from router.dashboard.pages import Visit, to
 from router.dashboard.runs import run_of, wish
 from router.errors import CampaignRefused, RequestRefused
-from router.launch import knowledge_of
-from router.records.campaigns import KnownCampaign
 
 MAX_FORM_BYTES: Final = 1024 * 1024  # two texts of 60,000 characters, each up to nine bytes there
 Text = Annotated[str, Field(max_length=200)]
@@ -123,34 +116,13 @@ async def archive(visit: Visit) -> Response:
 async def launch(visit: Visit) -> Response:
     """Show how many leads of a list would be called now, and why the others not."""
     asked: Launch = visit.query
-    services, known = visit.services, await find_campaign(visit, visit.path("key"))
-    lists = await services.leads.lists(visit.tenant)
-    if not lists:
-        return visit.render("launch.html", known=known, lists=[], chosen=None)
-    active = next((one.name for one in lists if one.active), lists[0].name)
-    chosen = await find_list(visit, asked.list or active)
-    leads = [one.lead for one in await services.leads.all(chosen)]
-    at = services.clock()
-    knowledge = await knowledge_of(services.store, services.settings, visit.tenant, known, at)
-    found = await asyncio.to_thread(preview, leads, known.campaign, knowledge, shipped(), at)
-    row = min(asked.row, len(leads))
-    return visit.render(
-        "launch.html",
-        known=known,
-        lists=lists,
-        chosen=chosen,
-        found=found,
-        counts=[(why, WORDS[why], found.counts[why]) for why in WORDS if found.counts.get(why)],
-        row=row,
-        script=await _first_words(visit, known, leads[row - 1]),
-    )
-
-
-async def _first_words(visit: Visit, known: KnownCampaign, lead: Lead) -> str:
-    try:
-        return await visit.services.engine.dialer.first_words(known.campaign, lead)
-    except PersonaError:
-        return ""
+    known = await find_campaign(visit, visit.path("key"))
+    lists = await visit.services.leads.lists(visit.tenant)
+    seen = None
+    if lists:
+        active = next((one.name for one in lists if one.active), lists[0].name)
+        seen = await look_ahead(visit, known.campaign.key, asked.list or active, asked.row)
+    return visit.render("launch.html", known=known, lists=lists, seen=seen)
 
 
 async def _campaign(visit: Visit, key: str, problem: RequestRefused | None = None) -> Response:

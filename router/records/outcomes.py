@@ -25,6 +25,7 @@ class AttemptFilter:
     campaign: str | None = None
     state: str | None = None
     number: str | None = None
+    list_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Outcomes:
     ) -> Page[Attempt]:
         """Give a page of attempts, the latest first; raises BadCursor."""
         query = sa.select(call_attempt).where(call_attempt.c.tenant == which.tenant)
-        for name in ("campaign", "state", "number"):
+        for name in ("campaign", "state", "number", "list_id"):
             if (value := getattr(which, name)) is not None:
                 query = query.where(call_attempt.c[name] == value)
         found = await page_of(self._store, query, _ORDER, cursor, limit)

@@ -1,6 +1,7 @@
 """Debian's chromium, and a router with a few calls that it looks at."""
 
 import asyncio
+import json
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -10,16 +11,20 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import uvicorn
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from router.campaigns.model import read_campaign
+from router.records.attempts import call_attempt
+from router.records.runs import campaign_runs
 from tests.absent import absent
 from tests.router.api.rig import PASSWORD, Rig, open_rig
 from tests.router.dashboard.rig import ENDED, conversation, rung, told
 
 HOW = "as root on Debian: apt-get install chromium"
 EMAIL = "ann@example.org"
+VERDICT = {"country": "US", "zones": ["America/Chicago"], "consents": [], "listed": False}
 CONSENT = "calls,2026-05-04,form"
 DUPLICATE = "(312) 555-0100"
 OVER, RUNNING = "0123456789abcdef0123456789abcdef", "f" * 32
@@ -95,6 +100,76 @@ async def outbound(rig: Rig) -> None:
     await services.leads.select("default", "check-ups.csv")
     await services.do_not_call.add("+13125550109", source="api", reason="asked by letter")
     await services.do_not_call.add("+13125550117", source="call", reason="please never again")
+    await dialed(rig)
+
+
+async def dialed(rig: Rig) -> None:
+    """Have a run of the campaign be half through its list."""
+    services, now = rig.services, time.time()
+    found = await services.leads.find("default")
+    assert found is not None
+    run_id = "r" * 32
+    ended = dict.fromkeys((1, 2, 4, 6, 7, 9, 12, 14), ("answered", "the callee hung up"))
+    ended |= dict.fromkeys((3, 8, 13), ("no_answer", "nobody picked up"))
+    ended |= {5: ("busy", "SIP 486"), 11: ("voicemail", "a machine answered")}
+    ended |= {10: ("refused", "do_not_call"), 15: ("failed", "SIP 503")}
+    ended |= {16: ("uncertain", "LiveKit was away while the phone rang")}
+    rows = []
+    for stored in await services.leads.page(found, limit=len(ended)):
+        state, because = ended[stored.position]
+        at = now - 60 * (len(ended) + 1 - stored.position)
+        is_call = state != "refused"
+        rows.append(
+            {
+                "attempt_id": f"{stored.position:031}a",
+                "tenant": "default",
+                "campaign": "spring-check-ups",
+                "campaign_version": "sha256:" + "c3" * 32,
+                "run_id": run_id,
+                "list_id": found.id,
+                "position": stored.position,
+                "tries": 1,
+                "lead_id": f"{found.id}:{stored.position}",
+                "number": stored.lead.phone,
+                "trunk": "ST_made_up",
+                "state": state,
+                "room": f"out-{stored.position}",
+                "identity": f"out-{stored.position}",
+                "owner": "made up",
+                "verdict": json.dumps({"allowed": is_call, "because": because, "inputs": VERDICT}),
+                "claimed_at": at,
+                "dialed_at": at + 0.1 if is_call else None,
+                "answered_at": at + 9 if state == "answered" else None,
+                "ended_at": at + 45,
+                "disposition": "interested" if stored.position == 4 else state,
+                "because": because,
+                "hang_up": None,
+                "note": "wants the prices by mail" if stored.position == 4 else "",
+                "settled": True,
+            }
+        )
+    run = {
+        "tenant": "default",
+        "campaign": "spring-check-ups",
+        "run_id": run_id,
+        "list_id": found.id,
+        "list_name": found.name,
+        "state": "paused",
+        "mode": "all",
+        "position": len(ended),
+        "leads": found.leads,
+        "next_at": now,
+        "started_at": now - 1200,
+        "started_by": EMAIL,
+        "changed_at": now - 30,
+        "because": "an operator paused it",
+    }
+
+    def write(connection: sa.Connection) -> None:
+        connection.execute(sa.insert(call_attempt), rows)
+        connection.execute(sa.insert(campaign_runs), run)
+
+    await services.store.write(write)
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ PAGES: Final = {
     "calls": "/calls",
     "call": f"/calls/{OVER}",
     "dialer": "/dialer?campaign=spring-check-ups",
+    "attempt": f"/attempts/{16:031}a",
     "campaigns": "/campaigns",
     "campaign": "/campaigns/spring-check-ups",
     "launch": "/campaigns/spring-check-ups/launch",

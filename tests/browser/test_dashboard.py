@@ -22,6 +22,7 @@ PAGES = (
     "/campaigns/spring-check-ups",
     "/campaigns/spring-check-ups/launch",
     "/dialer?campaign=spring-check-ups",
+    f"/attempts/{16:031}a",
     "/leads",
     "/leads/check-ups.csv",
     "/dnc?numbers=clear",

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+import psycopg
 import sqlalchemy as sa
 
 from router.campaigns.gate import GateVerdict
@@ -19,6 +20,7 @@ from router.campaigns.model import read_campaign
 from router.db import Store
 from router.demo.errors import ProcessFailed
 from router.demo.services import RouterProcess
+from router.errors import StoreUnavailable
 from router.records.attempts import Attempts, call_attempt
 from router.records.campaigns import Campaigns
 from router.records.leads import Leads
@@ -27,7 +29,6 @@ from tests import postgres
 from tests.faults.exchange import FakeExchange
 from tests.faults.replicas import Replicas
 from tests.faults.scenario import Control, Ground, Scenario, Seen, Size
-from tests.faults.wire import Wire
 
 LEADS: Final[dict[Size, int]] = {"quick": 30, "full": 1_000}
 PER_S: Final[dict[Size, float]] = {"quick": 5.0, "full": 2.5}
@@ -35,9 +36,7 @@ PAUSE_S: Final[dict[Size, float]] = {"quick": 0.4, "full": 1.0}
 CONCURRENCY: Final = 6
 AMBIGUOUS: Final = 0.05
 LONGEST_S: Final[dict[Size, float]] = {"quick": 100.0, "full": 1_500.0}
-CUT_EVERY_S: Final = 3.0
-CUT_S: Final = 0.3
-MOST_CUTS: Final = 100  # then it goes on with routers that are killed
+CUT_EVERY_S: Final = 4.0
 AREAS: Final = (202, 212, 213, 214, 303, 305, 312, 404, 415, 503, 512, 602, 617, 702, 713)
 
 
@@ -68,15 +67,9 @@ async def run(ground: Ground) -> Seen:
     size, database = ground.size, "SQLite"
     async with AsyncExitStack() as stack:
         url = f"sqlite:///{ground.folder / 'calls.db'}"
-        cutting: Wire | None = None
         if size == "full" and postgres.binaries() is not None:
-            server = stack.enter_context(postgres.running())
-            direct, database = server.new_database(), "PostgreSQL"
-            cutting = await stack.enter_async_context(Wire(server.port))
-            url = direct.replace(f":{server.port}/", f":{cutting.port}/")
-        else:
-            direct = url
-        store = await stack.enter_async_context(opened(direct))
+            url, database = stack.enter_context(postgres.running()).new_database(), "PostgreSQL"
+        store = await stack.enter_async_context(opened(url))
         await begin(store, size)
         replicas: Replicas
         exchange = await stack.enter_async_context(
@@ -93,7 +86,7 @@ async def run(ground: Ground) -> Seen:
             database_url=url,
         )
         await stack.enter_async_context(replicas)
-        broken = await break_(ground, store, replicas, cutting)
+        broken = await break_(ground, store, replicas, url if database == "PostgreSQL" else None)
         return await judged(store, exchange, broken, f"{LEADS[size]:,} leads over {database}")
 
 
@@ -137,8 +130,8 @@ async def begin(store: Store, size: Size) -> None:
     await runs.start("default", "proof", found, mode="all", position=0, by="test")
 
 
-async def break_(ground: Ground, store: Store, replicas: Replicas, cutting: Wire | None) -> Broken:
-    """Kill routers and cut their lines to the database until every lead has been called."""
+async def break_(ground: Ground, store: Store, replicas: Replicas, url: str | None) -> Broken:
+    """Kill routers, and all connections to the PostgreSQL at *url*, until all leads are done."""
     broken, over = Broken(), asyncio.Event()
 
     async def kill() -> None:
@@ -152,12 +145,10 @@ async def break_(ground: Ground, store: Store, replicas: Replicas, cutting: Wire
 
     async def cut() -> None:
         chance = random.Random(5)  # noqa: S311  # the same run each time
-        while cutting is not None and broken.cuts < MOST_CUTS:
+        while url is not None:
             await asyncio.sleep(chance.uniform(0.5, 1.5) * CUT_EVERY_S)
-            cutting.cut()
+            await asyncio.to_thread(terminate, url)
             broken.cuts += 1
-            await asyncio.sleep(CUT_S)
-            cutting.mend()
 
     tasks = [asyncio.create_task(kill()), asyncio.create_task(cut())]
     ends_at = time.monotonic() + LONGEST_S[ground.size]
@@ -167,7 +158,10 @@ async def break_(ground: Ground, store: Store, replicas: Replicas, cutting: Wire
             for task in tasks:
                 if task.done():
                     task.result()
-            left = await unfinished(store)
+            try:
+                left = await unfinished(store)
+            except StoreUnavailable:  # our own connection was broken too
+                continue
             ground.say(f"{left} leads to go, {broken.kills} kills, {broken.cuts} cuts")
             if not left:
                 break
@@ -175,9 +169,15 @@ async def break_(ground: Ground, store: Store, replicas: Replicas, cutting: Wire
         over.set()
         tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if cutting is not None:
-            cutting.mend()
     return broken
+
+
+def terminate(url: str) -> None:
+    """Have the server break every other connection to this database."""
+    ask = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    others = f"{ask} AND pid <> pg_backend_pid()"
+    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+        connection.execute(others, [url.rpartition("/")[2]])
 
 
 async def started(router: RouterProcess) -> None:
@@ -210,16 +210,10 @@ async def unfinished(store: Store) -> int:
 
 async def judged(store: Store, exchange: FakeExchange, broken: Broken, what: str) -> Seen:
     """Say what rang twice, and which leads have no row that says what became of them."""
-    rows = await store.read(
-        lambda c: c.execute(
-            sa.select(
-                call_attempt.c.number,
-                call_attempt.c.state,
-                call_attempt.c.owner,
-                call_attempt.c.because,
-            ).where(call_attempt.c.because != "it was never sent")
-        ).all()
-    )
+    await store.read(lambda _connection: None)  # the pool finds that its connections are broken
+    made = sa.select(call_attempt.c.number, call_attempt.c.state, call_attempt.c.owner)
+    made = made.where(call_attempt.c.because != "it was never sent")
+    rows = await store.read(lambda c: c.execute(made).all())
     states = Counter(row.state for row in rows)
     leads = await store.read(
         lambda c: c.scalars(sa.text("SELECT phone FROM leads ORDER BY position")).all()

@@ -46,16 +46,15 @@ class Rig:
 async def open_rig(tmp_path: Path, **changed: Any) -> AsyncIterator[Rig]:
     """Start a router with *changed* settings."""
     async with FakeLiveKit() as livekit:
-        wanted = {"persona_api_base": "off", "default_region": "US"} | changed
-        app = build_app(
-            RouterSettings.load(
-                livekit_url=livekit.url,
-                livekit_api_key=KEY,
-                livekit_api_secret=SECRET.decode(),
-                state_dir=tmp_path,
-                **wanted,
-            )
-        )
+        usual: dict[str, Any] = {
+            "persona_api_base": "off",
+            "default_region": "US",
+            "livekit_url": livekit.url,
+            "livekit_api_key": KEY,
+            "livekit_api_secret": SECRET.decode(),
+            "state_dir": tmp_path,
+        }
+        app = build_app(RouterSettings.load(**usual | changed))
         async with app.router.lifespan_context(app) as state:
 
             async def with_state(scope: Any, receive: Any, send: Any) -> None:

@@ -141,6 +141,21 @@ async def test_a_menu_calls_the_next_one_skips_whom_the_gate_refuses_and_keeps_n
     assert ANN not in out
 
 
+@pytest.mark.usefixtures("ending")
+async def test_a_menu_that_is_opened_again_goes_on_behind_whom_was_called(
+    terminal: Terminal,
+) -> None:
+    await terminal.types("call", "--lead", "1")
+    lines = ["", "", "3", "y", "", "", "", "", "q"]  # the third one, and then nobody is next
+
+    status, out, err = await terminal.types("dial", lines="\n".join(lines) + "\n")
+
+    assert status == 0
+    assert "→    2" in out
+    assert "nobody is next" in err
+    assert [one.number for one in reversed(await terminal.attempts())] == [ANN, CY]
+
+
 async def test_a_menu_calls_nobody_who_was_not_confirmed_and_ends_with_its_input(
     terminal: Terminal,
 ) -> None:

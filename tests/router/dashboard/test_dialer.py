@@ -54,6 +54,7 @@ async def test_the_first_call_of_a_session_is_asked_for_and_the_next_ones_are_no
 
     assert "A real phone will ring." in asked.text
     assert none_yet == ()
+    assert 'value="2" aria-label="Call now 2 Person 2" autofocus' in page
     assert made.headers["location"] == "/dialer?after=0"
     assert second.status_code == 303
     assert {one.number for one in await attempts(rig)} == {NUMBERS[0], NUMBERS[2]}

@@ -188,6 +188,28 @@ async def test_every_lead_is_taken_once_by_however_many_routers(bench: Bench) ->
     assert (run.state, run.because, run.position) == ("idle", "the list is done", 12)
 
 
+async def test_two_routers_split_a_list_and_hold_its_limit_together(bench: Bench) -> None:
+    three = FAST.model_copy(update={"concurrency": 3})
+    runs = await bench.start(12, three)
+    both = [bench.runs(bench.attempts(owner)) for owner in ("one", "two")]
+    owners: list[str] = []
+
+    for _ in range(3):
+        answers = []
+        for one in (both[0], both[0], both[1], both[1]):
+            bench.now += 0.01
+            answers.append(await take(one, three))
+        going = [one.attempt for one in answers if isinstance(one, Taken)]
+        assert len(going) == len(await bench.attempts().open()) == 3
+        assert answers[-1] == Nothing("full")
+        owners += [one.owner for one in going]
+        for attempt in going:
+            await bench.attempts().end(attempt.attempt_id, "no_answer", "test")
+            await runs.conclude(attempt, None)
+
+    assert (owners.count("one"), owners.count("two")) == (6, 3)
+
+
 async def test_the_pace_is_held_exactly(bench: Bench) -> None:
     slow = FAST.model_copy(update={"calls_per_second": 4.0})
     runs = await bench.start(3, slow)
