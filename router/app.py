@@ -117,6 +117,8 @@ def build_app(
                 asyncio.create_task(services.notifier.run()),
                 asyncio.create_task(services.numbers.run()),
                 asyncio.create_task(services.engine.run()),
+                asyncio.create_task(services.own_numbers.run()),
+                asyncio.create_task(services.busy.run()),
                 asyncio.create_task(
                     read_lead_files(services.leads, settings.leads_csv_path, settings.leads_csv_dir)
                 ),

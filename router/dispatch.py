@@ -29,6 +29,7 @@ from livekit.protocol.sip import (
     STS_TRANSFER_FAILED,
     ListSIPDispatchRuleRequest,
     ListSIPInboundTrunkRequest,
+    ListSIPOutboundTrunkRequest,
     SIPDispatchRuleInfo,
     SIPInboundTrunkInfo,
     TransferSIPParticipantRequest,
@@ -156,6 +157,19 @@ class LiveKit:
         """
         answer = await self._ask(self._api.sip.list_inbound_trunk(ListSIPInboundTrunkRequest()))
         return list(answer.items)
+
+    async def trunk_numbers(self) -> list[str]:
+        """Return the numbers of all trunks, inbound and outbound.
+
+        Raises:
+            LiveKitUnavailable: it was not answered (a server without SIP says so too).
+        """
+        outbound = await self._ask(self._api.sip.list_outbound_trunk(ListSIPOutboundTrunkRequest()))
+        inbound = await self.inbound_trunks()
+        return [
+            *(number for trunk in inbound for number in trunk.numbers),
+            *(number for trunk in outbound.items for number in trunk.numbers),
+        ]
 
     async def dispatch_rules(self) -> list[SIPDispatchRuleInfo]:
         """Return the rules that put inbound calls into rooms.

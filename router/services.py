@@ -22,6 +22,7 @@ from router.access import Access, is_loopback
 from router.addresses import Neighbours
 from router.bodies import BODY_S, Bodies
 from router.bookkeeping import Bookkeeping
+from router.busyness import Busy
 from router.campaign_files import read_files
 from router.checkups import Checkups
 from router.db import Store
@@ -40,6 +41,7 @@ from router.live import LiveCalls
 from router.metrics import Metrics
 from router.notifier import Notifier
 from router.overload import Gate
+from router.own_numbers import OwnNumbers
 from router.recall import Recall
 from router.records.accounts import Accounts
 from router.records.appointments import BuiltInCalendar
@@ -109,6 +111,8 @@ class Services:
     hooks: Hooks
     notifier: Notifier
     numbers: Numbers
+    own_numbers: OwnNumbers
+    busy: Busy
     engine: Engine
     clock: Callable[[], float]  # Unix seconds
 
@@ -202,12 +206,18 @@ async def open_services(
                 )
                 leads = Leads(store, clock=clock, region=settings.default_region)
                 campaigns = Campaigns(store, clock=clock, files=lambda: read_files(settings)[0])
+                own_numbers = OwnNumbers(
+                    configured=settings.number_by_trunk(),
+                    livekit=livekit,
+                    region=settings.default_region,
+                )
+                busy = Busy(client=hook_client, workers=settings.workers())
                 attempts = Attempts(
                     store,
                     clock=clock,
                     new_id=_new_id,
                     owner=owner,
-                    judge=judge_for(settings),
+                    judge=judge_for(own_numbers.known),
                 )
                 engine = Engine(
                     store=store,
@@ -235,6 +245,7 @@ async def open_services(
                     ),
                     default_trunk=settings.sip_trunk_id,
                     clock=clock,
+                    brake=busy.brake,
                     metrics=metrics,
                 )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
@@ -285,6 +296,8 @@ async def open_services(
                         clock=clock,
                     ),
                     numbers=numbers,
+                    own_numbers=own_numbers,
+                    busy=busy,
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,

@@ -208,6 +208,10 @@ class RouterSettings(Environment):
     audit_days: float = Field(
         default=730.0, gt=0, description="how long the audit says who changed what, in days"
     )
+    agent_workers: str = Field(
+        default="",
+        description="health ports of agents whose load slows campaigns: `http://agent-1:8081`, …",
+    )
     tool_hosts: str = Field(
         default="",
         description="hosts that HTTP tools of personas may ask, as `api.example.org,10.0.0.5:8443`",
@@ -359,6 +363,10 @@ class RouterSettings(Environment):
     def number_by_trunk(self) -> dict[str, str]:
         """Return the number of each trunk that was given one."""
         return _pairs(self.trunk_numbers)
+
+    def workers(self) -> tuple[str, ...]:
+        """Return the addresses of the health ports of agents."""
+        return _words(self.agent_workers)
 
     def report_url(self) -> str | None:
         """Return where agents report to; None where that is not known."""
