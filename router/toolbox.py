@@ -7,7 +7,7 @@ could not reach more than its persona allows.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -28,6 +28,7 @@ from router.settings import RouterSettings
 from router.tools.calcom import CalCom
 from router.tools.calendars import CalendarPort, CalendarTools, booking_of
 from router.tools.http_tools import Hosts, HttpTools
+from router.tools.rehearsed import RehearsedCalendar
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,29 @@ class CallToolbox:
         if persona is None or about is None or about.ended:
             log.warning("tool.refused", call_id=call_id, because="no such call, or it is over")
             raise ToolRefused(UNKNOWN_CALL, status=409)
+        return await self._run(call_id, persona, about, name, arguments)
+
+    async def rehearse(
+        self, persona: Persona, name: str, arguments: Mapping[str, Any], *, tenant: str
+    ) -> str:
+        """Run one tool for a call from a hidden number that is none, and keep nothing of it.
+
+        Raises:
+            ToolRefused, StoreUnavailable: as ``run``.
+        """
+        ports = {key: RehearsedCalendar(port) for key, port in self.calendars.ports.items()}
+        looking = replace(self, calendars=CalendarTools(ports=ports))
+        about = CallAbout("inbound", None, None, ended=False, tenant=tenant)
+        return await looking._run("", persona, about, name, arguments)  # noqa: SLF001 - its own
+
+    async def _run(
+        self,
+        call_id: str,
+        persona: Persona,
+        about: CallAbout,
+        name: str,
+        arguments: Mapping[str, Any],
+    ) -> str:
         options, _ = read_options(persona.document)
         offered = offer(options, direction=about.direction)
         use = _Use(call_id, about, options, arguments)

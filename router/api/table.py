@@ -17,6 +17,7 @@ from router.api import (
     previews,
     privacy,
     retention,
+    trials,
 )
 from router.api.calendars import calendar
 from router.api.calls import WhichNumbers
@@ -112,6 +113,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         needs="admin",
         summary="Who changed what",
         answer=accounts.DeedsShown,
+    ),
+    Endpoint(
+        method="POST",
+        path="/test_function",
+        handler=trials.try_tool,
+        needs="admin",
+        summary="Run one tool for a call that is none and leaves no record",
+        body=trials.Tried,
+        answer=trials.Outcome,
+        per_minute=30,
     ),
     Endpoint(
         method="GET",

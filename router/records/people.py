@@ -194,8 +194,7 @@ def _where(traces: Traces) -> list[tuple[str, sa.Table, sa.ColumnElement[bool]]]
         return table.c.tenant == traces.tenant if traces.tenant else sa.true()
 
     delivered = journal.c.call_id.in_(ids) | journal.c.room_sid.in_(traces.room_sids)
-    if _sees_unowned(traces):  # a delivery that led to no call belongs to nobody
-        delivered |= _holds(journal.c.replay, traces)
+    delivered |= owned(journal) & _holds(journal.c.replay, traces)  # it may have led to no call
     lists = sa.select(lead_lists.c.id).where(owned(lead_lists))
     email = sa.func.lower(leads.c.email).in_(traces.needles)
     booked = appointments.c.call_id.in_(ids) | appointments.c.phone.in_(forms)
