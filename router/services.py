@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import httpx
+from livekit.protocol.egress import S3Upload
 
 import personas
 from personas.contract import Report
@@ -43,6 +44,7 @@ from router.notifier import Notifier
 from router.overload import Gate
 from router.own_numbers import OwnNumbers
 from router.recall import Recall
+from router.recorder import Recorder
 from router.records.accounts import Accounts
 from router.records.appointments import BuiltInCalendar
 from router.records.attempts import Attempts
@@ -60,6 +62,7 @@ from router.records.outbox import Outbox
 from router.records.owed import Owed
 from router.records.people import People
 from router.records.recollection import Recollection
+from router.records.recordings import RecordingRows
 from router.records.retention import DAY_S, kinds
 from router.records.runs import Capacity, Runs
 from router.recovery import Limits
@@ -99,6 +102,7 @@ class Services:
     bookkeeping: Bookkeeping
     sweeper: Sweeper
     erasure: Erasure
+    recorder: Recorder
     report_bodies: Bodies
     toolbox: Toolbox
     appointments: BuiltInCalendar
@@ -161,6 +165,11 @@ async def open_services(
                 )
                 tally = Tally(metrics, clock=clock)
                 hooks = Hooks(store, clock=clock)
+                recorder = Recorder(
+                    livekit=livekit,
+                    rows=RecordingRows(store, clock=clock),
+                    path=settings.recording_path,
+                )
                 numbers = Numbers(store, clock=clock)
                 await numbers.load()
                 calls = Calls(store, clock=clock, notice=tally.turned, tenant_of=numbers.tenant_of)
@@ -282,7 +291,8 @@ async def open_services(
                         clock=clock,
                     ),
                     report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
-                    toolbox=toolbox_for(claims),
+                    toolbox=toolbox_for(claims, recorder),
+                    recorder=recorder,
                     appointments=appointments,
                     do_not_call=DoNotCall(store, clock=clock, count=metrics.count_opt_outs),
                     outbox=Outbox(store, clock=clock),
@@ -390,6 +400,21 @@ def livekit_from(settings: RouterSettings) -> LiveKit:
         api_secret=settings.livekit_api_secret.get_secret_value(),
         agent_name=settings.agent_to_dispatch,
         timeout_s=settings.dispatch_timeout_s,
+        upload=_upload(settings),
+    )
+
+
+def _upload(settings: RouterSettings) -> S3Upload | None:
+    """Return where recordings are put; None: a file beside whoever records."""
+    if not settings.recording_s3_bucket:
+        return None
+    return S3Upload(
+        bucket=settings.recording_s3_bucket,
+        region=settings.recording_s3_region,
+        endpoint=settings.recording_s3_endpoint,
+        access_key=settings.recording_s3_access_key,
+        secret=settings.recording_s3_secret.get_secret_value(),
+        force_path_style=bool(settings.recording_s3_endpoint),
     )
 
 

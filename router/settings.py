@@ -219,6 +219,20 @@ class RouterSettings(Environment):
     tool_secrets_dir: Path | None = Field(
         default=None, description="folder with a file for each bearer token that HTTP tools name"
     )
+    recording_path: str = Field(
+        default="",
+        pattern=r"^(|[^\s]*\{call_id\}[^\s]*)$",
+        description="file for the recording of a call, as `{tenant}/{call_id}.ogg`; empty: none",
+    )
+    recording_s3_bucket: str = Field(
+        default="", description="bucket for recordings; empty: a file on LiveKit's egress machine"
+    )
+    recording_s3_region: str = Field(default="", description="its region")
+    recording_s3_endpoint: str = Field(
+        default="", pattern=r"^(|https?://\S+)$", description="its address, if it is not Amazon's"
+    )
+    recording_s3_access_key: str = Field(default="", description="key of the bucket")
+    recording_s3_secret: SecretStr = Field(default=SecretStr(""), description="its secret")
     hook_private_hosts: str = Field(
         default="",
         description="hosts without public address that hooks may reach, as `crm.lan,10.0.0.5:8443`",

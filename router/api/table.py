@@ -149,8 +149,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=calls.summary,
         needs="viewer",
         summary="Totals, and the latest calls",
-        query=calls.WhichNumbers,
+        query=calls.OnPaper,
         answer=calls.Summary,
+        pdf=True,
     ),
     Endpoint(
         method="GET",
@@ -196,8 +197,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=calls.show_call,
         needs="viewer",
         summary="One call: record, transcript, facts, events",
-        query=calls.WhichNumbers,
+        query=calls.OnPaper,
         answer=calls.WholeCall,
+        pdf=True,
     ),
     Endpoint(
         method="GET",

@@ -30,6 +30,7 @@ from router.records.erasures import erased_calls
 from router.records.journal import journal
 from router.records.leads import lead_lists, leads
 from router.records.notices import notices
+from router.records.recordings import recordings
 from router.records.retention import delete_calls
 from router.records.rung import rung
 from router.records.snapshots import snapshots
@@ -203,6 +204,7 @@ def _where(traces: Traces) -> list[tuple[str, sa.Table, sa.ColumnElement[bool]]]
         ("calls", calls, calls.c.call_id.in_(ids)),
         ("events", events, events.c.call_id.in_(ids)),
         ("facts", facts, facts.c.call_id.in_(ids)),
+        ("recordings", recordings, recordings.c.call_id.in_(ids)),
         ("dialed", rung, owned(rung) & (rung.c.call_id.in_(ids) | rung.c.number.in_(forms))),
         ("claims", claims, claims.c.call_id.in_(ids) | _holds_of(claims.c.room, traces)),
         ("deliveries", journal, delivered),

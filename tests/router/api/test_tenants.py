@@ -67,6 +67,7 @@ API: dict[str, Knock] = {
     "POST /tokens": Knock("own", body={"name": "new"}),
     "DELETE /tokens/{id}": Knock("hidden", "/tokens/{token}"),
     "GET /audit": SHOWN,
+    "GET /figures": OWN,
     "GET /summary": Knock("own", "/summary?numbers=clear"),
     "GET /sessions": Knock("own", "/sessions?numbers=clear"),
     "GET /information": Knock("own", "/information?numbers=clear", shows=True),
