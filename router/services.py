@@ -48,6 +48,7 @@ from router.records.calls import Calls, Dispatched
 from router.records.campaigns import Campaigns
 from router.records.claims import Claims, SpareClaims
 from router.records.do_not_call import DoNotCall
+from router.records.figures import DayFigures
 from router.records.hooks import Hooks
 from router.records.journal import Journal
 from router.records.leads import Leads
@@ -104,6 +105,7 @@ class Services:
     campaigns: Campaigns
     do_not_call: DoNotCall
     outbox: Outbox
+    figures: DayFigures
     hooks: Hooks
     notifier: Notifier
     numbers: Numbers
@@ -273,6 +275,7 @@ async def open_services(
                     appointments=appointments,
                     do_not_call=DoNotCall(store, clock=clock, count=metrics.count_opt_outs),
                     outbox=Outbox(store, clock=clock),
+                    figures=DayFigures(store, clock=clock),
                     hooks=hooks,
                     notifier=Notifier(
                         hooks=hooks,

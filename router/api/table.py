@@ -21,6 +21,7 @@ from router.api import (
 from router.api.calendars import calendar
 from router.api.calls import WhichNumbers
 from router.api.endpoints import AsTable, Endpoint
+from router.api.figures import FiguresShown, figures
 from router.api.live import Applied, NewPersona, change_persona
 from router.api.purges import Purge, Purged, purge
 from router.api.traces import trace
@@ -139,6 +140,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Totals, and the latest calls",
         query=calls.WhichNumbers,
         answer=calls.Summary,
+    ),
+    Endpoint(
+        method="GET",
+        path="/figures",
+        handler=figures,
+        needs="viewer",
+        summary="The figures of 24 hours, by the hour",
+        answer=FiguresShown,
     ),
     Endpoint(
         method="GET",

@@ -9,9 +9,7 @@ from router.dashboard.alerts import MEANINGS, shown
 from router.dashboard.pages import Visit
 from router.records.archive import CallFilter
 from router.records.entries import raised
-from router.records.figures import figures_of
 
-DAY_S: Final = 86_400.0
 ROWS: Final = 10
 
 
@@ -20,16 +18,15 @@ async def overview(visit: Visit) -> Response:
     services, tenant = visit.services, visit.tenant
     active = await services.calls.page(CallFilter(tenant=tenant, is_open=True), None, 50)
     latest = await services.calls.page(CallFilter(tenant=tenant, is_open=False), None, ROWS)
-    since = services.clock() - DAY_S
-    figures = await figures_of(services.store, tenant, since)
-    alerts = await raised(services.store, tenant, since, MEANINGS)
+    figures = await services.figures.of(tenant)
+    alerts = await raised(services.store, tenant, figures.since, MEANINGS)
     return visit.render(
         "overview.html",
         active=await visit.shown([asdict(row) for row in active.rows], clear=False),
         more_active=active.next is not None,
         latest=await visit.shown([asdict(row) for row in latest.rows], clear=False),
         figures=figures,
-        since=round(since),
+        since=round(figures.since),
         alerts=shown(alerts),
         raised=sum(one.times for one in alerts),
         warnings=services.checkups.shown(),

@@ -137,7 +137,9 @@ class Archive:
         self, which: CallFilter, cursor: str | None = None, limit: int = 50
     ) -> Page[CallRecord]:
         """Return calls, the one that began last first; raises BadCursor."""
-        select = sa.select(calls).where(calls.c.tenant == which.tenant)
+        # Open calls are few, by an index of theirs; an expression keeps the planner off the rest.
+        tenant = calls.c.tenant.concat("") if which.is_open else calls.c.tenant
+        select = sa.select(calls).where(tenant == which.tenant)
         for name in _EQUAL:
             if (value := getattr(which, name)) is not None:
                 select = select.where(calls.c[name] == value)
@@ -193,7 +195,9 @@ class Archive:
 
     async def totals(self, tenant: str = DEFAULT_TENANT) -> Totals:
         """Count what a tenant has."""
-        of_tenant = sa.select(sa.func.count()).select_from(calls).where(calls.c.tenant == tenant)
+        number = sa.select(sa.func.count()).select_from(calls)
+        of_tenant = number.where(calls.c.tenant == tenant)
+        of_those = number.where(calls.c.tenant.concat("") == tenant)  # by the index of open calls
         by_category = (
             sa.select(facts.c.category, sa.func.count())
             .where(facts.c.tenant == tenant)
@@ -203,7 +207,7 @@ class Archive:
 
         def count(connection: sa.Connection) -> Totals:
             categories = {row[0]: row[1] for row in connection.execute(by_category)}
-            still_open = of_tenant.where(calls.c.ended_at.is_(None))
+            still_open = of_those.where(calls.c.ended_at.is_(None))
             return Totals(
                 calls=connection.execute(of_tenant).scalar_one(),
                 open_calls=connection.execute(still_open).scalar_one(),

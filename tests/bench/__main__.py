@@ -15,7 +15,7 @@ import uvloop
 
 from tests.bench.report import Figure, page
 
-FIGURES = ("verification", "deliveries", "ring", "memory", "sweep", "first_word")
+FIGURES = ("verification", "deliveries", "ring", "memory", "sweep", "first_word", "rows")
 PAGE = Path("BENCH.md")
 
 

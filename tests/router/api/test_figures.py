@@ -17,7 +17,7 @@ from router.demo.deliveries import body, caller_attributes
 from router.events import sign
 from router.metrics import RING_BUCKETS
 from router.records.archive import CallFilter, CallRecord
-from router.records.figures import Figures, figures_of
+from router.records.figures import Figures
 from tests.router.api.rig import Rig, open_rig, operator_headers
 from tests.samples import KEY, SECRET
 
@@ -120,7 +120,7 @@ def bucket_of(samples: Samples, share: float) -> tuple[float, float]:
 
 async def seen(line: Line) -> tuple[Figures, Mapping[str, float], Samples]:
     services = line.rig.services
-    figures = await figures_of(services.store, "default", services.clock() - 3600)
+    figures = await services.figures.of("default")
     answer = await line.http.get("/api/summary", headers=operator_headers())
     assert answer.status_code == 200
     return figures, answer.json(), await line.samples()
