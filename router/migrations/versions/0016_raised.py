@@ -1,14 +1,14 @@
 """What the watch did, by time: the few entries of the journal that no delivery told.
 
-Revision ID: 0015
+Revision ID: 0016
 Revises: 0014
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
