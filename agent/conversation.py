@@ -32,7 +32,7 @@ from livekit.agents.voice.room_io import (
 )
 
 from agent import instructions, job, machines, speech, tools
-from agent.errors import TransferFailed
+from agent.errors import ToolUnavailable, TransferFailed
 from agent.facts import Facts
 from agent.limits import MAX_ASKS, Limits
 from agent.minutes import Minutes, answered, note_applied
@@ -47,10 +47,13 @@ from agent.wording import goodbye
 from personas.contract import ATTRIBUTE_FIRST_WORD, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION
 from personas.options import TransferTarget
 from personas.reports import Problem, Turn
+from personas.tools import RECORD
 
 log = structlog.get_logger(__name__)
 
 CLOSE_TIMEOUT_S: Final = 2.0  # for the connections to the providers
+RECORDING_SAID_S: Final = 60.0  # behind whatever is said when it is its turn
+RECORD_TIMEOUT_S: Final = 8.0
 GREETING_TIMEOUT_S: Final = 5.0  # for the first sound of a greeting that is being prepared
 SPEECH_TIMEOUT_S: Final = 8.0  # for an announcement to begin
 SPEECH_S_A_CHAR: Final = 0.15  # slower than anybody speaks
@@ -174,6 +177,11 @@ class Conversation:
         self._spawn(self._end_in_time())
         if await self.meets_machine(self._other_identity):
             return
+        await self._welcome(prepared, through_model=through_model)
+        if self._brief.options.record:
+            self._spawn(self._record())
+
+    async def _welcome(self, prepared: Prepared | None, *, through_model: bool) -> None:
         if self._brief.direction == "outbound" and not await self._opening.is_ours():
             return
         welcome = self._brief.welcome_message
@@ -311,6 +319,22 @@ class Conversation:
                 await self._parts.say(self._session, words, interruptible=False)
         except (RuntimeError, TimeoutError) as exc:
             log.warning("words.not_spoken", error=type(exc).__name__)
+
+    async def _record(self) -> None:
+        """Say that the call is recorded, to the end, and only then have it recorded."""
+        words = self._brief.options.recording_message or phrases(self._brief.language).recording
+        if self._parts.mouth is None:  # a model that speaks by itself
+            self._reporter.note(Problem(what="not recorded: it cannot be said word for word"))
+            return
+        try:
+            async with asyncio.timeout(RECORDING_SAID_S + len(words) * SPEECH_S_A_CHAR):
+                await self._parts.say(self._session, words, interruptible=False)
+            if self._leaving:
+                return
+            await self._reporter.tool(RECORD, {}, deadline_s=RECORD_TIMEOUT_S)
+        except (RuntimeError, TimeoutError, ToolUnavailable) as exc:
+            log.warning("call.not_recorded", error=type(exc).__name__)
+            self._reporter.note(Problem(what="the call is not recorded"))
 
     async def _apologise(self, *, transfers: bool) -> None:
         language = self._parts.language.code

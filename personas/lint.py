@@ -63,6 +63,7 @@ def lint(persona: Persona | Mapping[str, Any]) -> list[Finding]:
     options, unread = read_options(document)
     found += _unread(unread)
     found += _tools(options)
+    found += _recording(options)
     found += _providers(options)
     found += _whole(document)
     if isinstance(persona, Persona) and persona.reserved_removed:
@@ -82,6 +83,15 @@ def _unread(problems: Iterable[str]) -> Iterator[Finding]:
 def _tools(options: PersonaOptions) -> Iterator[Finding]:
     for unmet in offer(options, direction="outbound").problems:
         yield Finding("error", unmet.field, unmet.what, unmet.fix)
+
+
+def _recording(options: PersonaOptions) -> Iterator[Finding]:
+    if options.recording_message and not options.record:
+        said = "it is never said: calls are not recorded"
+        yield Finding("warning", "recording_message", said, "add `record: true`, or leave it out")
+    if options.record and options.speech_to_speech:
+        said = "a model that speaks by itself cannot say it word for word: nothing is recorded"
+        yield Finding("warning", "record", said, "leave out `speech_to_speech`")
 
 
 def _providers(options: PersonaOptions) -> Iterator[Finding]:

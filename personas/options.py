@@ -145,6 +145,12 @@ class PersonaOptions(BaseModel):
     http_tools: tuple[HttpTool, ...] = Field(default=(), description="tools of its own")
     fact_categories: tuple[ToolName, ...] = Field(default=(), description="besides the usual")
     remember: bool = Field(default=False, description="it may see facts of the caller's past calls")
+    record: bool = Field(
+        default=False, description="calls are recorded, after saying so; needs RECORDING_PATH"
+    )
+    recording_message: Sentence | None = Field(
+        default=None, description="what is said before; absent: a sentence in its language"
+    )
     transfer_targets: tuple[TransferTarget, ...] = ()
     calendar: Calendar | None = None
     timezone: Zone | None = Field(default=None, description="where it is at home")

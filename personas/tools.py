@@ -10,6 +10,7 @@ from personas.options import DEFAULT_TOOLS, HttpTool, PersonaOptions
 CALENDAR_TOOLS: Final = ("check_calendar", "book_appointment")
 TRANSFER_TOOL: Final = "transfer_call"
 DO_NOT_CALL_TOOL: Final = "do_not_call"
+RECORD: Final = "record_call"  # by the agent itself: no model may use it
 BUILT_IN_TOOLS: Final = (*DEFAULT_TOOLS, TRANSFER_TOOL, *CALENDAR_TOOLS, DO_NOT_CALL_TOOL)
 #: Those that the router runs whatever the persona; HTTP tools, it runs all.
 RUN_BY_ROUTER: Final = frozenset({*CALENDAR_TOOLS, DO_NOT_CALL_TOOL})

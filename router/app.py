@@ -114,9 +114,12 @@ def build_app(
                 asyncio.create_task(services.watch.run()),
                 asyncio.create_task(services.bookkeeping.run()),
                 asyncio.create_task(services.sweeper.run()),
+                asyncio.create_task(services.recorder.run()),
                 asyncio.create_task(services.notifier.run()),
                 asyncio.create_task(services.numbers.run()),
                 asyncio.create_task(services.engine.run()),
+                asyncio.create_task(services.own_numbers.run()),
+                asyncio.create_task(services.busy.run()),
                 asyncio.create_task(
                     read_lead_files(services.leads, settings.leads_csv_path, settings.leads_csv_dir)
                 ),

@@ -14,6 +14,14 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from livekit import api
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
+from livekit.protocol.egress import (
+    EgressInfo,
+    EncodedFileOutput,
+    EncodedFileType,
+    RoomCompositeEgressRequest,
+    S3Upload,
+    StopEgressRequest,
+)
 from livekit.protocol.models import DataPacket, ParticipantInfo
 from livekit.protocol.room import (
     CreateRoomRequest,
@@ -29,6 +37,7 @@ from livekit.protocol.sip import (
     STS_TRANSFER_FAILED,
     ListSIPDispatchRuleRequest,
     ListSIPInboundTrunkRequest,
+    ListSIPOutboundTrunkRequest,
     SIPDispatchRuleInfo,
     SIPInboundTrunkInfo,
     TransferSIPParticipantRequest,
@@ -50,6 +59,8 @@ from router.twirp import IDLE_S, TOKEN_LEEWAY_S, Twirp
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=Message)
 CREATE_DISPATCH = "AgentDispatchService/CreateDispatch"
+START_RECORDING = "Egress/StartRoomCompositeEgress"
+STOP_RECORDING = "Egress/StopEgress"
 LIST_ROOMS = "RoomService/ListRooms"
 LIST_PARTICIPANTS = "RoomService/ListParticipants"
 JOIN_S = 300  # how long a token to join a room is good
@@ -79,13 +90,21 @@ class LiveKit:
     """LiveKit's server API at *url*; use it as an async context manager."""
 
     def __init__(
-        self, *, url: str, api_key: str, api_secret: str, agent_name: str, timeout_s: float
+        self,
+        *,
+        url: str,
+        api_key: str,
+        api_secret: str,
+        agent_name: str,
+        timeout_s: float,
+        upload: S3Upload | None = None,
     ) -> None:
         self.url = url
         self._key = api_key
         self._secret = api_secret
         self._agent_name = agent_name
         self._timeout_s = timeout_s
+        self._upload = upload
         self._twirp = Twirp(url, key=api_key, secret=api_secret, timeout_s=timeout_s)
         self._http: aiohttp.ClientSession
         self._api: api.LiveKitAPI
@@ -156,6 +175,19 @@ class LiveKit:
         """
         answer = await self._ask(self._api.sip.list_inbound_trunk(ListSIPInboundTrunkRequest()))
         return list(answer.items)
+
+    async def trunk_numbers(self) -> list[str]:
+        """Return the numbers of all trunks, inbound and outbound.
+
+        Raises:
+            LiveKitUnavailable: it was not answered (a server without SIP says so too).
+        """
+        outbound = await self._ask(self._api.sip.list_outbound_trunk(ListSIPOutboundTrunkRequest()))
+        inbound = await self.inbound_trunks()
+        return [
+            *(number for trunk in inbound for number in trunk.numbers),
+            *(number for trunk in outbound.items for number in trunk.numbers),
+        ]
 
     async def dispatch_rules(self) -> list[SIPDispatchRuleInfo]:
         """Return the rules that put inbound calls into rooms.
@@ -265,6 +297,23 @@ class LiveKit:
         answer = await self._ask(asking, TRANSFER_S + self._timeout_s)
         if answer.status == STS_TRANSFER_FAILED:
             raise LiveKitUnavailable("transfer_failed")
+
+    async def record(self, room: str, path: str) -> str:
+        """Begin to record the sound of *room* into the file *path*; return the recording's id.
+
+        Raises:
+            LiveKitUnavailable: it was not begun, or nobody knows.
+        """
+        file = EncodedFileOutput(file_type=EncodedFileType.OGG, filepath=path, s3=self._upload)
+        request = RoomCompositeEgressRequest(room_name=room, audio_only=True, file_outputs=[file])
+        raw = request.SerializeToString()
+        answer = await self._ask_often(START_RECORDING, raw, {"roomRecord": True}, EgressInfo)
+        return answer.egress_id
+
+    async def stop_recording(self, egress_id: str) -> None:
+        """End a recording; raises LiveKitUnavailable."""
+        raw = StopEgressRequest(egress_id=egress_id).SerializeToString()
+        await self._ask_often(STOP_RECORDING, raw, {"roomRecord": True}, EgressInfo)
 
     async def _ask_often(
         self, method: str, request: bytes, grants: Mapping[str, Any], answer: type[_M]

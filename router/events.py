@@ -17,12 +17,13 @@ from pydantic_core import from_json
 from personas.tokens import sign as made
 from router import tokens
 from router.errors import DeliveryRefused, TokenRefused
-from router.routing import Event, Participant
+from router.routing import Egress, Event, Participant
 
 MAX_BODY_BYTES = 64 * 1024
 LEEWAY_S = 60
 TOKEN_S = 300  # how long LiveKit's own tokens live
 INT64_DIGITS = 19
+NANOSECONDS = 1_000_000_000
 
 
 def verify(authorization: str | None, body: bytes, now: float, keys: tokens.Keys) -> Event:
@@ -82,6 +83,22 @@ def _event(document: Mapping[str, Any]) -> Event:
         room_sid=_text(room, "sid"),
         participant=_participant(participant) if participant else None,
         room_created_at=_moment(room, "creationTimeMs", "creationTime"),
+        egress=_egress(_object(document, "egressInfo")) if name.startswith("egress_") else None,
+    )
+
+
+def _egress(document: Mapping[str, Any]) -> Egress:
+    results = document.get("fileResults")
+    file = results[0] if isinstance(results, list) and results else {}
+    if not isinstance(file, dict):
+        _rubbish("wrong_type")
+    return Egress(
+        egress_id=_text(document, "egressId"),
+        status=_text(document, "status") or "EGRESS_STARTING",  # default values are left out
+        location=_text(file, "location"),
+        started_at=_seconds(document.get("startedAt", "0")) / NANOSECONDS,
+        ended_at=_seconds(document.get("endedAt", "0")) / NANOSECONDS,
+        error=_text(document, "error"),
     )
 
 

@@ -1,5 +1,7 @@
 """Finds out what the gate has to know before a campaign calls anybody."""
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 
 from router.campaigns.gate import DAY_S, GateVerdict, decide
@@ -34,12 +36,11 @@ async def knowledge_of(
     )
 
 
-def judge_for(settings: RouterSettings) -> Judge:
+def judge_for(own_numbers: Callable[[], frozenset[str]]) -> Judge:
     """Return what asks the gate about one lead, in the transaction that claims it."""
-    trunks = frozenset(settings.number_by_trunk().values())
 
     def judge(connection: sa.Connection, order: Order, at: float) -> GateVerdict:
-        own = trunks | {order.campaign.caller_number} - {""}
+        own = own_numbers() | {order.campaign.caller_number} - {""}
         asked = gather(
             connection, order.lead, order.known, at, tenant=order.tenant, own_numbers=own
         )

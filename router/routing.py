@@ -28,6 +28,18 @@ class Participant:
 
 
 @dataclass(frozen=True, slots=True)
+class Egress:
+    """What LiveKit tells of a recording; times are Unix seconds, 0: not said."""
+
+    egress_id: str
+    status: str  # EGRESS_ACTIVE, EGRESS_COMPLETE …
+    location: str
+    started_at: float
+    ended_at: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """A verified webhook delivery."""
 
@@ -38,6 +50,7 @@ class Event:
     room_sid: str
     participant: Participant | None
     room_created_at: float = 0.0  # Unix seconds by LiveKit's clock; 0: not said
+    egress: Egress | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import httpx
+from livekit.protocol.egress import S3Upload
 
 import personas
 from personas.contract import Report
@@ -22,6 +23,7 @@ from router.access import Access, is_loopback
 from router.addresses import Neighbours
 from router.bodies import BODY_S, Bodies
 from router.bookkeeping import Bookkeeping
+from router.busyness import Busy
 from router.campaign_files import read_files
 from router.checkups import Checkups
 from router.db import Store
@@ -40,7 +42,9 @@ from router.live import LiveCalls
 from router.metrics import Metrics
 from router.notifier import Notifier
 from router.overload import Gate
+from router.own_numbers import OwnNumbers
 from router.recall import Recall
+from router.recorder import Recorder
 from router.records.accounts import Accounts
 from router.records.appointments import BuiltInCalendar
 from router.records.attempts import Attempts
@@ -58,6 +62,7 @@ from router.records.outbox import Outbox
 from router.records.owed import Owed
 from router.records.people import People
 from router.records.recollection import Recollection
+from router.records.recordings import RecordingRows
 from router.records.retention import DAY_S, kinds
 from router.records.runs import Capacity, Runs
 from router.recovery import Limits
@@ -97,6 +102,7 @@ class Services:
     bookkeeping: Bookkeeping
     sweeper: Sweeper
     erasure: Erasure
+    recorder: Recorder
     report_bodies: Bodies
     toolbox: Toolbox
     appointments: BuiltInCalendar
@@ -109,6 +115,8 @@ class Services:
     hooks: Hooks
     notifier: Notifier
     numbers: Numbers
+    own_numbers: OwnNumbers
+    busy: Busy
     engine: Engine
     clock: Callable[[], float]  # Unix seconds
 
@@ -157,6 +165,11 @@ async def open_services(
                 )
                 tally = Tally(metrics, clock=clock)
                 hooks = Hooks(store, clock=clock)
+                recorder = Recorder(
+                    livekit=livekit,
+                    rows=RecordingRows(store, clock=clock),
+                    path=settings.recording_path,
+                )
                 numbers = Numbers(store, clock=clock)
                 await numbers.load()
                 calls = Calls(store, clock=clock, notice=tally.turned, tenant_of=numbers.tenant_of)
@@ -202,12 +215,18 @@ async def open_services(
                 )
                 leads = Leads(store, clock=clock, region=settings.default_region)
                 campaigns = Campaigns(store, clock=clock, files=lambda: read_files(settings)[0])
+                own_numbers = OwnNumbers(
+                    configured=settings.number_by_trunk(),
+                    livekit=livekit,
+                    region=settings.default_region,
+                )
+                busy = Busy(client=hook_client, workers=settings.workers())
                 attempts = Attempts(
                     store,
                     clock=clock,
                     new_id=_new_id,
                     owner=owner,
-                    judge=judge_for(settings),
+                    judge=judge_for(own_numbers.known),
                 )
                 engine = Engine(
                     store=store,
@@ -235,6 +254,7 @@ async def open_services(
                     ),
                     default_trunk=settings.sip_trunk_id,
                     clock=clock,
+                    brake=busy.brake,
                     metrics=metrics,
                 )
                 metrics.watch_breaker(lambda: lookup.breaker_state)
@@ -271,7 +291,8 @@ async def open_services(
                         clock=clock,
                     ),
                     report_bodies=Bodies(MAX_REPORT_BYTES, body_s),
-                    toolbox=toolbox_for(claims),
+                    toolbox=toolbox_for(claims, recorder),
+                    recorder=recorder,
                     appointments=appointments,
                     do_not_call=DoNotCall(store, clock=clock, count=metrics.count_opt_outs),
                     outbox=Outbox(store, clock=clock),
@@ -285,6 +306,8 @@ async def open_services(
                         clock=clock,
                     ),
                     numbers=numbers,
+                    own_numbers=own_numbers,
+                    busy=busy,
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,
@@ -377,6 +400,21 @@ def livekit_from(settings: RouterSettings) -> LiveKit:
         api_secret=settings.livekit_api_secret.get_secret_value(),
         agent_name=settings.agent_to_dispatch,
         timeout_s=settings.dispatch_timeout_s,
+        upload=_upload(settings),
+    )
+
+
+def _upload(settings: RouterSettings) -> S3Upload | None:
+    """Return where recordings are put; None: a file beside whoever records."""
+    if not settings.recording_s3_bucket:
+        return None
+    return S3Upload(
+        bucket=settings.recording_s3_bucket,
+        region=settings.recording_s3_region,
+        endpoint=settings.recording_s3_endpoint,
+        access_key=settings.recording_s3_access_key,
+        secret=settings.recording_s3_secret.get_secret_value(),
+        force_path_style=bool(settings.recording_s3_endpoint),
     )
 
 

@@ -208,6 +208,10 @@ class RouterSettings(Environment):
     audit_days: float = Field(
         default=730.0, gt=0, description="how long the audit says who changed what, in days"
     )
+    agent_workers: str = Field(
+        default="",
+        description="health ports of agents whose load slows campaigns: `http://agent-1:8081`, …",
+    )
     tool_hosts: str = Field(
         default="",
         description="hosts that HTTP tools of personas may ask, as `api.example.org,10.0.0.5:8443`",
@@ -215,6 +219,20 @@ class RouterSettings(Environment):
     tool_secrets_dir: Path | None = Field(
         default=None, description="folder with a file for each bearer token that HTTP tools name"
     )
+    recording_path: str = Field(
+        default="",
+        pattern=r"^(|[^\s]*\{call_id\}[^\s]*)$",
+        description="file for the recording of a call, as `{tenant}/{call_id}.ogg`; empty: none",
+    )
+    recording_s3_bucket: str = Field(
+        default="", description="bucket for recordings; empty: a file on LiveKit's egress machine"
+    )
+    recording_s3_region: str = Field(default="", description="its region")
+    recording_s3_endpoint: str = Field(
+        default="", pattern=r"^(|https?://\S+)$", description="its address, if it is not Amazon's"
+    )
+    recording_s3_access_key: str = Field(default="", description="key of the bucket")
+    recording_s3_secret: SecretStr = Field(default=SecretStr(""), description="its secret")
     hook_private_hosts: str = Field(
         default="",
         description="hosts without public address that hooks may reach, as `crm.lan,10.0.0.5:8443`",
@@ -359,6 +377,10 @@ class RouterSettings(Environment):
     def number_by_trunk(self) -> dict[str, str]:
         """Return the number of each trunk that was given one."""
         return _pairs(self.trunk_numbers)
+
+    def workers(self) -> tuple[str, ...]:
+        """Return the addresses of the health ports of agents."""
+        return _words(self.agent_workers)
 
     def report_url(self) -> str | None:
         """Return where agents report to; None where that is not known."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from personas.model import Persona
+
 
 class Toolbox(Protocol):
     """Runs tools for calls."""
@@ -13,5 +15,15 @@ class Toolbox(Protocol):
         Raises:
             ToolRefused: it was not done; in words for the model.
             StoreUnavailable: the database did not answer.
+        """
+        ...
+
+    async def rehearse(
+        self, persona: Persona, name: str, arguments: Mapping[str, Any], *, tenant: str
+    ) -> str:
+        """Run the tool *name* of *persona* for a call that is none, and keep nothing of it.
+
+        Raises:
+            ToolRefused, StoreUnavailable: as ``run``.
         """
         ...

@@ -7,7 +7,7 @@ could not reach more than its persona allows.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -17,9 +17,10 @@ import structlog
 
 from personas.model import Persona
 from personas.options import Calendar, PersonaOptions, read_options
-from personas.tools import DO_NOT_CALL_TOOL, offer
+from personas.tools import DO_NOT_CALL_TOOL, RECORD, offer
 from router.db import Store
 from router.errors import ToolRefused
+from router.recorder import Recorder
 from router.records.appointments import BuiltInCalendar
 from router.records.claims import Claims
 from router.records.do_not_call import DoNotCall
@@ -28,6 +29,7 @@ from router.settings import RouterSettings
 from router.tools.calcom import CalCom
 from router.tools.calendars import CalendarPort, CalendarTools, booking_of
 from router.tools.http_tools import Hosts, HttpTools
+from router.tools.rehearsed import RehearsedCalendar
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +58,7 @@ class CallToolbox:
     do_not_call: DoNotCall
     calendars: CalendarTools
     http: HttpTools
+    recorder: Recorder
 
     async def run(self, call_id: str, name: str, arguments: Mapping[str, Any]) -> str:
         """Run one tool; return what the model shall hear.
@@ -69,7 +72,32 @@ class CallToolbox:
         if persona is None or about is None or about.ended:
             log.warning("tool.refused", call_id=call_id, because="no such call, or it is over")
             raise ToolRefused(UNKNOWN_CALL, status=409)
+        return await self._run(call_id, persona, about, name, arguments)
+
+    async def rehearse(
+        self, persona: Persona, name: str, arguments: Mapping[str, Any], *, tenant: str
+    ) -> str:
+        """Run one tool for a call from a hidden number that is none, and keep nothing of it.
+
+        Raises:
+            ToolRefused, StoreUnavailable: as ``run``.
+        """
+        ports = {key: RehearsedCalendar(port) for key, port in self.calendars.ports.items()}
+        looking = replace(self, calendars=CalendarTools(ports=ports))
+        about = CallAbout("inbound", None, None, ended=False, tenant=tenant)
+        return await looking._run("", persona, about, name, arguments)  # noqa: SLF001 - its own
+
+    async def _run(
+        self,
+        call_id: str,
+        persona: Persona,
+        about: CallAbout,
+        name: str,
+        arguments: Mapping[str, Any],
+    ) -> str:
         options, _ = read_options(persona.document)
+        if name == RECORD and options.record and about.room:
+            return await self.recorder.start(call_id, about.tenant, about.room)
         offered = offer(options, direction=about.direction)
         use = _Use(call_id, about, options, arguments)
         if name in offered.built_in and name in _BUILT_IN:
@@ -139,7 +167,7 @@ async def open_toolbox(
     appointments: BuiltInCalendar,
     *,
     clock: Callable[[], float],
-) -> AsyncIterator[Callable[[Claims], CallToolbox]]:
+) -> AsyncIterator[Callable[[Claims, Recorder], CallToolbox]]:
     """Give what makes a toolbox; its connections are open until the block ends."""
     ports: dict[str, CalendarPort] = {"builtin": appointments}
     client = httpx.AsyncClient(follow_redirects=False, trust_env=False, timeout=CONNECTION_S)
@@ -147,7 +175,7 @@ async def open_toolbox(
         if key := settings.calcom_api_key.get_secret_value():
             ports["calcom"] = CalCom(client, base=settings.calcom_api_base, api_key=key)
 
-        def toolbox_for(claims: Claims) -> CallToolbox:
+        def toolbox_for(claims: Claims, recorder: Recorder) -> CallToolbox:
             async def persona_of(call_id: str) -> Persona | None:
                 spoke = await claims.spoke(call_id)
                 return spoke.persona if spoke else None
@@ -162,6 +190,7 @@ async def open_toolbox(
                     hosts=Hosts.of(settings.tool_hosts),
                     secrets=settings.tool_secrets_dir,
                 ),
+                recorder=recorder,
             )
 
         yield toolbox_for

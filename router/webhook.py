@@ -115,6 +115,8 @@ def _done(services: Services, came: _Verified, outcome: Outcome) -> Answer:
     services.tally.delivered(event)
     if event.name == "room_finished":
         services.calls.room_finished(event.room_sid)
+    if event.egress is not None:
+        services.recorder.rows.heard(event.egress)
     repeated = outcome.verdict in AGAIN
     services.journal.note(_delivered(came, outcome, 503 if repeated else 200))
     return again(outcome.again_in_s) if repeated else DONE

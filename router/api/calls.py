@@ -3,6 +3,7 @@
 Phone numbers are masked, wherever they stand, unless an operator asks for them; that is audited.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal
@@ -15,10 +16,13 @@ from router.api.endpoints import Ask
 from router.api.masks import masked_record
 from router.api.tables import csv_of
 from router.errors import BadCursor, RequestRefused
+from router.papers import Language, call_paper, summary_paper
 from router.records.archive import CallFilter, CallRecord, FactFilter, FactRecord
 from router.records.pages import MAX_PAGE, Page
+from router.records.trace import trace_of
 
 RECENT: Final = 10
+PAPERS_PER_MINUTE: Final = 20
 _CSV_COLUMNS: Final = tuple(CallRecord.__slots__)
 Text = Annotated[str | None, Field(max_length=200)]
 Seconds = Annotated[float | None, Field(ge=0, le=1e11, description="Unix seconds")]
@@ -72,6 +76,13 @@ class WhichNumbers(BaseModel):
     numbers: Literal["masked", "clear"] = "masked"
 
 
+class OnPaper(WhichNumbers):
+    """How it is answered."""
+
+    format: Literal["json", "pdf"] = "json"
+    language: Annotated[Language, Field(description="of a PDF")] = "en"
+
+
 class CallShown(BaseModel):
     """A call's record; times are Unix seconds."""
 
@@ -95,6 +106,7 @@ class WholeCall(BaseModel):
     """Everything about one call."""
 
     call: CallShown
+    recording: dict[str, Any] | None = Field(description="state, path, location, times, error")
     transcript: list[dict[str, Any]]
     facts: list[dict[str, Any]]
     events: list[dict[str, Any]]
@@ -187,15 +199,32 @@ async def show_call(ask: Ask) -> Response:
     if record is None:
         fix = "GET /api/calls lists them; RECORDS_DAYS says how long they are kept"
         raise RequestRefused("no_such_call", status=404, fix=fix)
+    recording = await ask.services.recorder.rows.of(call_id)
     timeline = [event.model_dump() for event in await records.timeline(call_id)]
     facts = [_fact(fact) for fact in await records.facts_so_far(call_id)]
     document = {
         "call": asdict(record),
+        "recording": asdict(recording) if recording else None,
         "transcript": [event for event in timeline if event["kind"] == "turn"],
         "facts": facts,
         "events": timeline,
     }
-    return JSONResponse(await shown(ask, document))
+    if ask.query.format == "json":
+        return JSONResponse(await shown(ask, document))
+    await _limit_papers(ask)
+    trace = await trace_of(ask.services.store, call_id, ask.tenant)
+    stages = trace.document()["stages"] if trace else []
+    visible = await shown(ask, document | {"stages": stages})
+    paper = await asyncio.to_thread(
+        call_paper,
+        visible["call"],
+        visible["stages"],
+        visible["facts"],
+        visible["transcript"],
+        at=ask.services.clock(),
+        language=ask.query.language,
+    )
+    return _paper(paper, f"call-{call_id}"[:60])
 
 
 async def summary(ask: Ask) -> Response:
@@ -211,7 +240,26 @@ async def summary(ask: Ask) -> Response:
         "facts_by_category": totals.facts_by_category,
         "recent": [_session(row) for row in latest.rows],
     }
-    return JSONResponse(await shown(ask, document))
+    visible = await shown(ask, document)
+    if ask.query.format == "json":
+        return JSONResponse(visible)
+    await _limit_papers(ask)
+    paper = await asyncio.to_thread(
+        summary_paper, visible, at=ask.services.clock(), language=ask.query.language
+    )
+    return _paper(paper, "summary")
+
+
+async def _limit_papers(ask: Ask) -> None:
+    if ask.principal is not None:  # a paper takes a processor for a while
+        await ask.services.access.limit("paper", PAPERS_PER_MINUTE, ask.principal)
+
+
+def _paper(content: bytes, name: str) -> Response:
+    plain = "".join(char if char.isascii() and char.isalnum() else "-" for char in name)
+    answer = Response(content, media_type="application/pdf")
+    answer.headers["content-disposition"] = f'inline; filename="{plain}.pdf"'
+    return answer
 
 
 async def _calls(ask: Ask) -> Page[CallRecord]:

@@ -117,6 +117,7 @@ class Endpoint:
     answer: type[BaseModel] | None = None  # None: not JSON, or without content
     status: int = 200
     csv: bool = False  # `?format=csv` answers the same rows
+    pdf: bool = False  # `?format=pdf` answers the same as a paper
     per_minute: int | None = None  # of one sender
     streams: bool = False  # the answer goes on, as server-sent events
     takes: str | None = None  # the media type of a body that the handler reads itself

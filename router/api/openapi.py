@@ -141,6 +141,8 @@ def _responses(row: Endpoint) -> Mapping[str, Any]:
         content["text/csv"] = {"schema": {"type": "string"}}
     if row.streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
+    if row.pdf:
+        content["application/pdf"] = {"schema": {"type": "string"}}
     if content:
         good["content"] = content
     problem = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}

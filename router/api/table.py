@@ -17,6 +17,7 @@ from router.api import (
     previews,
     privacy,
     retention,
+    trials,
 )
 from router.api.calendars import calendar
 from router.api.calls import WhichNumbers
@@ -114,6 +115,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         answer=accounts.DeedsShown,
     ),
     Endpoint(
+        method="POST",
+        path="/test_function",
+        handler=trials.try_tool,
+        needs="admin",
+        summary="Run one tool for a call that is none and leaves no record",
+        body=trials.Tried,
+        answer=trials.Outcome,
+        per_minute=30,
+    ),
+    Endpoint(
         method="GET",
         path="/personas",
         handler=personas.list_personas,
@@ -138,8 +149,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=calls.summary,
         needs="viewer",
         summary="Totals, and the latest calls",
-        query=calls.WhichNumbers,
+        query=calls.OnPaper,
         answer=calls.Summary,
+        pdf=True,
     ),
     Endpoint(
         method="GET",
@@ -185,8 +197,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=calls.show_call,
         needs="viewer",
         summary="One call: record, transcript, facts, events",
-        query=calls.WhichNumbers,
+        query=calls.OnPaper,
         answer=calls.WholeCall,
+        pdf=True,
     ),
     Endpoint(
         method="GET",

@@ -5,9 +5,33 @@ two calls there are never less than 1/rate seconds, and no second has more than 
 whoever takes: what is kept is one number, the time of the next call.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 SLOWEST: Final = 0.01  # of the campaign's rate: a brake that is not let go of would stop it
+
+
+#: From where on the pace falls, and where next to nothing is left: shares of what there is.
+CPU: Final = (0.75, 0.95)
+MEMORY: Final = (0.85, 0.97)
+WORKERS: Final = (0.55, 0.70)  # LiveKit gives no job to a worker at 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Busyness:
+    """How much of what there is is in use, each from 0 to 1."""
+
+    cpu: float = 0.0
+    memory: float = 0.0
+    workers: float = 0.0  # of the agents' worker that is least busy
+
+
+def pace_factor(load: Busyness) -> float:
+    """Say which part of the pace is left: 1 while calls are well, 0 where they would suffer."""
+    limits = ((load.cpu, CPU), (load.memory, MEMORY), (load.workers, WORKERS))
+    return min(
+        max(0.0, min(1.0, (worst - used) / (worst - well))) for used, (well, worst) in limits
+    )
 
 
 def wait_s(next_at: float, now: float) -> float:

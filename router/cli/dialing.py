@@ -66,7 +66,7 @@ def with_desk(settings: "RouterSettings", work: Callable[[Desk], Awaitable[T]]) 
                 clock=time.time,
                 new_id=new_id,
                 owner="command",
-                judge=judge_for(settings),
+                judge=judge_for(lambda: frozenset(settings.number_by_trunk().values())),
             )
             capacity = Capacity(settings.max_calls, settings.inbound_reserved_calls)
             runs = Runs(store, attempts, clock=time.time, new_id=new_id, capacity=capacity)

@@ -7,10 +7,13 @@ from typing import Any, Final, Literal
 
 from starlette.responses import Response
 
+from personas.contract import RESERVED_KEY
 from router.api.calls import WhichCalls, WhichNumbers
 from router.dashboard.pages import Visit
 from router.errors import BadCursor, RequestRefused
 from router.records.archive import CallFilter, CallRecord
+from router.records.entries import Which, deliveries_of
+from router.records.persona_uses import snapshots_of
 from router.records.trace import trace_of
 
 _PERIODS: Final = MappingProxyType({"hour": 3600, "day": 86_400, "week": 7 * 86_400})
@@ -76,7 +79,13 @@ async def show_call(visit: Visit) -> Response:
     facts = [asdict(fact) for fact in await records.facts_so_far(call_id)]
     trace = await trace_of(visit.services.store, call_id, visit.tenant)
     clear = asked.numbers == "clear"
+    deliveries: list[dict[str, Any]] = []
+    sent = None
+    if visit.principal is not None and visit.principal.may("operator"):
+        sent = await _sent(visit, record)
+        deliveries = await _deliveries(visit, call_id)
     document = {
+        "sent": sent,
         "call": asdict(record),
         "events": events,
         "facts": facts,
@@ -94,10 +103,44 @@ async def show_call(visit: Visit) -> Response:
         personas=[event for event in shown["events"] if event["kind"] == "persona_applied"],
         by_category=dict(by_category),
         trace=shown["trace"],
+        sent=shown["sent"],
+        deliveries=deliveries,
         longest=max([s["ms"] or 0 for s in (trace.document()["stages"] if trace else [])] or [0]),
         clear=clear,
         now=visit.services.clock(),
     )
+
+
+async def _sent(visit: Visit, record: CallRecord) -> dict[str, Any] | None:
+    """Return the metadata that the agent was sent last, as far as it is kept: no token."""
+    found = await snapshots_of(visit.services.store, [record.persona_version or ""])
+    persona = found.get(record.persona_version or "")
+    if persona is None:
+        return None
+    about = {
+        "call_id": record.call_id,
+        "direction": record.direction,
+        "room": record.room,
+        "dialed_number": record.dialed_number,
+        "caller": record.caller,
+        "attempt": record.attempts,
+        "origin": {
+            "source": record.persona_origin,
+            "version": record.persona_version,
+            "because": record.persona_because,
+        },
+    }
+    return {**persona.document, RESERVED_KEY: about}
+
+
+async def _deliveries(visit: Visit, call_id: str) -> list[dict[str, Any]]:
+    """Return the deliveries that a call can be decided on again by."""
+    found = await deliveries_of(visit.services.store, visit.tenant, Which(call_id=call_id))
+    return [
+        {"id": one.id, "at": one.received_at, "verdict": one.verdict}
+        for one in found.rows
+        if one.again is not None
+    ]
 
 
 async def _record(visit: Visit) -> CallRecord:

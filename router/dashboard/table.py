@@ -12,6 +12,7 @@ from router.dashboard import (
     dialer,
     do_not_call,
     leads,
+    manual,
     numbers,
     operations,
     sessions,
@@ -311,6 +312,13 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=operations.health,
         needs="viewer",
         title="Health",
+    ),
+    Page(
+        method="GET",
+        path="/docs",
+        handler=manual.manual,
+        needs="viewer",
+        title="API",
     ),
     Page(
         method="GET",

@@ -26,6 +26,9 @@ WEBHOOK_EVENTS = (
     "participant_left",
     "participant_connection_aborted",
     "room_finished",
+    "egress_started",
+    "egress_updated",
+    "egress_ended",
 )
 START_TIMEOUT_S = 15.0
 _STOP_GRACE_S = 2.0

@@ -9,6 +9,7 @@ from router.campaigns.model import Campaign
 from router.db import Store
 from router.records.attempts import call_attempt
 from router.records.call_tables import calls
+from router.records.numbers import numbers
 from router.records.rung import forms_of, known_as, rung, rung_at
 
 
@@ -120,7 +121,10 @@ def _was_call(tenant: str) -> sa.ColumnElement[bool]:
 
 
 def is_ours(connection: sa.Connection, tenant: str, number: str) -> bool:
-    """Whether people have called us at *number* (E.164)."""
+    """Whether *number* (E.164) is anybody's here, or people have called us at it."""
+    entered = sa.select(numbers.c.number).where(numbers.c.number == number)
+    if connection.execute(entered).first() is not None:
+        return True
     query = sa.select(calls.c.call_id).where(
         calls.c.tenant == tenant,
         calls.c.direction == "inbound",

@@ -30,6 +30,7 @@ from router.records.erasures import erased_calls
 from router.records.journal import journal
 from router.records.leads import lead_lists, leads
 from router.records.notices import notices
+from router.records.recordings import recordings
 from router.records.retention import delete_calls
 from router.records.rung import rung
 from router.records.snapshots import snapshots
@@ -194,8 +195,7 @@ def _where(traces: Traces) -> list[tuple[str, sa.Table, sa.ColumnElement[bool]]]
         return table.c.tenant == traces.tenant if traces.tenant else sa.true()
 
     delivered = journal.c.call_id.in_(ids) | journal.c.room_sid.in_(traces.room_sids)
-    if _sees_unowned(traces):  # a delivery that led to no call belongs to nobody
-        delivered |= _holds(journal.c.replay, traces)
+    delivered |= owned(journal) & _holds(journal.c.replay, traces)  # it may have led to no call
     lists = sa.select(lead_lists.c.id).where(owned(lead_lists))
     email = sa.func.lower(leads.c.email).in_(traces.needles)
     booked = appointments.c.call_id.in_(ids) | appointments.c.phone.in_(forms)
@@ -204,6 +204,7 @@ def _where(traces: Traces) -> list[tuple[str, sa.Table, sa.ColumnElement[bool]]]
         ("calls", calls, calls.c.call_id.in_(ids)),
         ("events", events, events.c.call_id.in_(ids)),
         ("facts", facts, facts.c.call_id.in_(ids)),
+        ("recordings", recordings, recordings.c.call_id.in_(ids)),
         ("dialed", rung, owned(rung) & (rung.c.call_id.in_(ids) | rung.c.number.in_(forms))),
         ("claims", claims, claims.c.call_id.in_(ids) | _holds_of(claims.c.room, traces)),
         ("deliveries", journal, delivered),

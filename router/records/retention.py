@@ -18,6 +18,7 @@ from router.records.attempts import call_attempt
 from router.records.call_tables import calls, events, facts
 from router.records.leads import lead_lists, leads
 from router.records.notices import notices
+from router.records.recordings import recordings
 from router.records.rung import rung
 from router.records.runs import campaign_runs
 
@@ -98,7 +99,7 @@ def kinds(days: Days) -> tuple[Kind, ...]:
 
 def delete_calls(connection: sa.Connection, call_ids: Sequence[str]) -> None:
     """Delete calls with all that is known of them."""
-    for table in (events, facts, rung, calls):
+    for table in (events, facts, rung, recordings, calls):
         connection.execute(sa.delete(table).where(table.c.call_id.in_(call_ids)))
 
 

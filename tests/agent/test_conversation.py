@@ -19,6 +19,7 @@ from personas.reports import PersonaApplied, Problem
 from tests.agent.fakes import FakeReporter
 from tests.agent.test_speech import agent_settings
 from tests.agent.test_tools import brief
+from tests.fakes_personas import until
 
 
 @dataclass
@@ -211,3 +212,47 @@ async def test_who_has_no_welcome_message_greets_through_the_model_where_it_is_f
         await at.conversation._session.wait_for_idle()
 
         assert at.said == said
+
+
+async def recorded(at: Talk) -> None:
+    await at.conversation.greet(None, through_model=False)
+    await until(lambda: bool(at.reporter.asked or any(map(_is_problem, at.reporter.events))))
+
+
+def _is_problem(event: object) -> bool:
+    return isinstance(event, Problem)
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        ({"language": "de"}, "Dieses Gespräch wird aufgezeichnet."),
+        ({"recording_message": "We keep this for training."}, "We keep this for training."),
+    ],
+)
+async def test_a_call_is_recorded_after_it_was_said(
+    document: dict[str, Any], sentence: str
+) -> None:
+    async with talk(welcome_message="Ahoy!", record=True, **document) as at:
+        at.reporter.answers["record_call"] = "The call is recorded."
+        await recorded(at)
+
+        assert at.said == ["Ahoy!", sentence]
+        assert at.reporter.asked == [("record_call", {})]
+
+
+async def test_a_call_that_nobody_wants_recorded_is_not() -> None:
+    async with talk(welcome_message="Ahoy!") as at:
+        await at.conversation.greet(None, through_model=False)
+        await until(lambda: at.said == ["Ahoy!"])
+
+        assert at.reporter.asked == []
+
+
+async def test_a_recording_that_cannot_be_had_is_a_problem_and_the_call_goes_on() -> None:
+    async with talk(welcome_message="Ahoy!", record=True) as at:
+        await recorded(at)
+
+        problems = [event.what for event in at.reporter.events if isinstance(event, Problem)]
+        assert problems == ["the call is not recorded"]
+        assert at.ways.reasons == []

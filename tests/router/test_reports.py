@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from personas.contract import decode
+from personas.model import Persona
 from personas.reports import (
     MAX_REPORT_BYTES,
     CallReport,
@@ -257,6 +258,11 @@ class FakeToolbox:
         if self.failing is not None:
             raise self.failing
         return f"{call_id} {name} {arguments['day']}"
+
+    async def rehearse(
+        self, persona: Persona, name: str, arguments: Mapping[str, Any], *, tenant: str
+    ) -> str:
+        raise NotImplementedError
 
 
 TOOL = f"/api/calls/{CALL}/tools/check_calendar"

@@ -13,11 +13,13 @@ from personas.model import Persona
 from personas.options import Calendar
 from personas.reports import CallReport, Closed, Event, Fact, Opened, numbered
 from router.db import Store
-from router.errors import CalendarAway, ToolRefused
+from router.errors import CalendarAway, LiveKitUnavailable, ToolRefused
+from router.recorder import Recorder
 from router.records.appointments import BuiltInCalendar
 from router.records.calls import Calls
 from router.records.do_not_call import DoNotCall, campaign_scope
 from router.records.recollection import Recollection
+from router.records.recordings import RecordingRows
 from router.toolbox import CallToolbox
 from router.tools.calendars import Booking, CalendarTools
 from router.tools.http_tools import Hosts, HttpTools
@@ -70,6 +72,16 @@ class Box:
         return await self.toolbox.run(call_id, tool, arguments)
 
 
+class FakeEgress:
+    """Records nothing."""
+
+    async def record(self, room: str, path: str) -> str:
+        raise LiveKitUnavailable("not_reached")
+
+    async def stop_recording(self, egress_id: str) -> None:
+        raise LiveKitUnavailable("not_reached")
+
+
 @pytest.fixture
 async def box(store_url: str) -> AsyncIterator[Box]:
     store = await Store(store_url).open()
@@ -92,6 +104,9 @@ async def box(store_url: str) -> AsyncIterator[Box]:
                 }
             ),
             http=HttpTools(client=client, hosts=Hosts.of("")),
+            recorder=Recorder(
+                livekit=FakeEgress(), rows=RecordingRows(store, clock=clock), path=""
+            ),
         )
         yield Box(Calls(store, clock=clock), DoNotCall(store, clock=clock), toolbox, personas)
     await store.aclose()

@@ -1,7 +1,7 @@
 """What the watch did, by time: the few entries of the journal that no delivery told.
 
 Revision ID: 0016
-Revises: 0014
+Revises: 0015
 """
 
 import sqlalchemy as sa

@@ -17,6 +17,7 @@ from router.records.campaigns import Campaigns, KnownCampaign
 from router.records.consents import Consents, Given
 from router.records.do_not_call import EVERYWHERE, DoNotCall, campaign_scope
 from router.records.gate_inputs import gather
+from router.records.numbers import Numbers
 from router.records.rung import note_rung
 from tests.fakes_personas import FakeClock
 
@@ -201,4 +202,11 @@ async def test_our_own_numbers_are_those_of_trunks_and_those_that_were_dialed(de
     assert (await desk.ask(campaign, own_numbers=frozenset({NUMBER}))).because == "own_number"
 
     await desk.rang("a", direction="inbound", dialed_number=NUMBER, caller="+13125550109")
+    assert (await desk.ask(campaign)).because == "own_number"
+
+
+async def test_a_number_that_was_entered_is_nobody_to_call(desk: Desk) -> None:
+    campaign = await desk.campaign()
+    await Numbers(desk.store, clock=desk.clock).assign(NUMBER, "other")
+
     assert (await desk.ask(campaign)).because == "own_number"
