@@ -51,6 +51,7 @@ from router.records.attempts import Attempts
 from router.records.calls import Calls, Dispatched
 from router.records.campaigns import Campaigns
 from router.records.claims import Claims, SpareClaims
+from router.records.consents import Consents
 from router.records.do_not_call import DoNotCall
 from router.records.figures import DayFigures
 from router.records.hooks import Hooks
@@ -110,6 +111,7 @@ class Services:
     leads: Leads
     campaigns: Campaigns
     do_not_call: DoNotCall
+    consents: Consents
     outbox: Outbox
     figures: DayFigures
     hooks: Hooks
@@ -308,6 +310,7 @@ async def open_services(
                     numbers=numbers,
                     own_numbers=own_numbers,
                     busy=busy,
+                    consents=Consents(store, clock=clock),
                     live=LiveCalls(
                         livekit=livekit,
                         claims=claims,

@@ -13,6 +13,7 @@ from router.cli import (
     call,
     campaign,
     config,
+    consent,
     demo,
     dial,
     dnc,
@@ -58,6 +59,7 @@ app.add_typer(personas.contract_app, name="contract")
 app.add_typer(config.app, name="config")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(leads.app, name="leads")
+app.add_typer(consent.app, name="consent")
 app.add_typer(dnc.app, name="dnc")
 app.add_typer(hooks.app, name="hooks")
 app.add_typer(numbers.app, name="numbers")
