@@ -186,8 +186,14 @@ async def hang_up(asking: Asking, attempt_id: str) -> None:
 async def say(
     asking: Asking, attempt_id: str, *, note_: str | None, disposition: str | None
 ) -> Attempt:
-    """Write down what somebody says of a call; raises RequestRefused: 404."""
+    """Write down what somebody says of a call; raises RequestRefused: 404, or 409 while it goes on.
+
+    How it ended can be said when it is over: its end would write over it.
+    """
     found = await find_attempt(asking, attempt_id)
+    if disposition is not None and found.is_open:
+        fix = "the call goes on; say how it ended when it is over"
+        raise RequestRefused("goes_on", status=409, fix=fix)
     await asking.services.engine.attempts.annotate(
         asking.tenant,
         attempt_id,

@@ -296,7 +296,7 @@ async def _legacy(ask: Ask) -> dict[str, Any]:
         "lead": await _lead(ask, current),
         "lead_index": current.position if current else None,
         "attempt_id": current.attempt_id if current else None,
-        "because": run.because if run is not None else "",
+        "because": found.run.because if found.run is not None else "",
     }
 
 

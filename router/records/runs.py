@@ -25,7 +25,7 @@ from router.records.leads import LeadList, StoredLead, leads, stored_lead
 DIALER_LOCK: Final = 7462736  # any number, as long as every router takes the same
 AGAIN_S: Final = 30.0  # for a lead whose number is being called at this moment
 LONGEST_PAUSE_S: Final = 100.0  # between two calls, at the slowest pace
-MAX_REFUSED_AT_ONCE: Final = 50  # in one transaction: a ringing call needs the database too
+MAX_REFUSED_AT_ONCE: Final = 5  # in one transaction: a ringing call needs the database too
 #: Refusals that may be another answer later: the lead waits.
 PASSING: Final = frozenset({"being_called", "outside_hours"})
 #: Refusals that are not about the lead: the run pauses, and the lead is the next one after that.

@@ -257,7 +257,7 @@ async def by_queue(ground: Ground) -> Seen:
         holds=not doubled and not lost,
         figures=(
             f"{count} leads, 1 dialer, {kills} `kill -9`: {exchange.rung.total()} phones rang, "
-            f"{doubled} twice or more; {lost} leads lost"
+            f"{doubled} twice or more; {lost} leads not called in time"
         ),
     )
 

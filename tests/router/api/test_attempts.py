@@ -45,7 +45,8 @@ async def test_a_lead_is_called_with_another_persona_annotated_and_the_call_ende
     assert (twice.status_code, twice.json()["code"]) == (409, "being_called")
     assert noted.json()["note"] == "asked for prices"
     assert ended.status_code == 204
-    assert (listed["number"], listed["position"], listed["state"]) == (BO, 2, "canceled")
+    assert (listed["number"], listed["position"]) == (BO, 2)
+    assert listed["hang_up"] == "an operator hung up"
     assert listed["verdict"]["allowed"]
 
 

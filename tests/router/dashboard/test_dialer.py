@@ -89,13 +89,19 @@ async def test_a_call_is_ended_noted_and_shown_with_what_the_gate_knew(
     await sent(client, "/dialer/call", number="(312) 555-0100", sure="on")
     (made,) = await attempts(rig)
     await sent(client, "/dialer/end", attempt_id=made.attempt_id)
+    stopping = (await client.get("/dialer")).text
     path = f"/attempts/{made.attempt_id}"
+    early = await sent(client, path, disposition="call_back")
+    await rig.services.engine.attempts.end(made.attempt_id, "canceled", "hung up")
     noted = await sent(client, path, note="Call <b>back</b>\r\nat ten", disposition="call_back")
     page = (await client.get(path)).text
     api = (await client.get(f"/api/attempts/{made.attempt_id}")).json()
     rows = (await client.get("/api/attempts?state=canceled&format=csv")).text
 
+    assert '<span class="tag warn">stopping' in stopping
+    assert (early.status_code, "when it is over" in early.text) == (409, True)
     assert noted.headers["location"] == path
+    assert api["hang_up"] == "an operator hung up"
     assert "Call &lt;b&gt;back" in page
     assert "Etc/GMT" in page  # the active list says where the number is
     assert made.number not in page
@@ -146,9 +152,9 @@ async def test_a_campaigns_page_starts_pauses_and_stops_its_run_and_shows_how_it
     assert 'value="pause"' in running
     assert "Etc/GMT" in running
     assert paused.state in ("pausing", "paused")
-    assert 'value="start"' in idle
+    assert 'value="pause"' not in idle
     assert rubbish.status_code == 422
-    assert not any(one.is_open for one in await attempts(rig))
+    assert all(one.hang_up for one in await attempts(rig) if one.is_open)
 
 
 async def test_what_is_uncertain_is_shown_with_what_to_do(
