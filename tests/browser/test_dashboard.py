@@ -62,6 +62,9 @@ async def test_an_open_overview_shows_a_new_call_and_an_open_call_its_next_words
     await webhooks.goto(f"{site.url}/webhooks")
     await rung(site.rig, "d" * 32)
     await webhooks.locator(f'a[href="/calls/{"d" * 32}"]').first.wait_for(timeout=15_000)
+    await overview.reload()
+    await overview.locator("#volume canvas").wait_for(timeout=15_000)
+    await overview.locator("#rings canvas").wait_for(timeout=15_000)
     asked = await overview.evaluate(
         "performance.getEntriesByType('resource').filter(one => one.name.endsWith('/')).length"
     )

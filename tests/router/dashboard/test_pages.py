@@ -1,5 +1,6 @@
 """What the pages show, to whom, in which language."""
 
+import gzip
 import hashlib
 import re
 import time
@@ -275,12 +276,20 @@ async def test_style_and_scripts_are_kept_and_change_their_address_with_their_co
 ) -> None:
     async with rig.client() as client:
         page = (await client.get("/login")).text
+        await signed_in(rig, client, "viewer")
+        page += (await client.get("/")).text
         for name, asset in assets().items():
             assert f"/assets/{name}?{asset.mark}" in page
             answer = await client.get(f"/assets/{name}")
             assert "immutable" in answer.headers["cache-control"]
             assert "javascript" in answer.headers["content-type"] or name.endswith(".css")
         assert (await client.get("/assets/../pages.py")).status_code == 404
+
+
+def test_what_a_first_visit_loads_is_small() -> None:
+    loaded = sum(len(gzip.compress(asset.body, 6)) for asset in assets().values())
+
+    assert loaded < 60 * 1024
 
 
 def test_what_is_vendored_is_what_it_says_it_is() -> None:
