@@ -15,7 +15,7 @@ import uvloop
 
 from tests.bench.report import Figure, page
 
-FIGURES = ("verification", "deliveries", "ring", "memory", "sweep", "first_word", "rows")
+FIGURES = ("verification", "deliveries", "ring", "memory", "sweep", "first_word", "rows", "leads")
 PAGE = Path("BENCH.md")
 
 

@@ -27,8 +27,8 @@ from router.records.gate_inputs import gather
 from router.records.rung import note_rung
 from tests.faults.scenario import Control, Ground, Run, Scenario, Seen, Size
 
-DIALS: Final[dict[Size, int]] = {"quick": 400, "full": 100_000}
-CONTROL_DIALS: Final = 400
+DIALS: Final[dict[Size, int]] = {"quick": 600, "full": 100_000}
+CONTROL_DIALS: Final = 600
 END_OF_DAY: Final = 24
 DAY_S: Final = 86_400.0
 BEGINS: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -179,20 +179,20 @@ class Year:
         """Call people at random, and have things happen to them."""
         step_s = 365 * DAY_S / self.tries
         for _ in range(self.tries):
-            self.now += self.chance.uniform(0, 2 * step_s)
+            self.now += self.chance.uniform(0, step_s)
             person = self.chance.choice(self.world.people)
             kind = self.chance.random()
-            if kind < 0.02:
+            if kind < 0.05:
                 await self._asks_for_peace(person)
-            elif kind < 0.06:
-                await self._agrees(person)
-            elif kind < 0.07:
-                await self._takes_back(person)
             elif kind < 0.10:
+                await self._agrees(person)
+            elif kind < 0.11:
+                await self._takes_back(person)
+            elif kind < 0.14:
                 await self._is_called_by_another(person)
             for _ in range(2):  # somebody who is called is called again soon
                 await self._is_to_be_called(person)
-                self.now += self.chance.choice([30.0, 7_200.0])
+                self.now += min(30.0, step_s / 4)
 
     async def _asks_for_peace(self, person: Person) -> None:
         campaign = self.chance.choice(["", "", *CAMPAIGNS])
