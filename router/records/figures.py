@@ -9,6 +9,7 @@ what is reported late or deleted.
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ DAY_HOURS: Final = 24
 FRESH_HOURS: Final = 2  # this one and the last: nearly all that changes is in them
 AGAIN_S: Final = 300.0  # after which an older hour is counted again
 AGAIN_AT_ONCE: Final = 2
+MAX_SPAN_S: Final = 4 * HOUR_S  # of one reading, which has a deadline
 MAX_HOURS: Final = 2_000  # that are kept, of all tenants
 
 
@@ -81,15 +83,10 @@ class DayFigures:
         since, this = now - DAY_HOURS * HOUR_S, int(now // HOUR_S)
         hours = range(int(since // HOUR_S), this + 1)
         again = self._again(tenant, hours[1:], this, now)
-        spans = [(since, (hours[0] + 1) * HOUR_S), *_spans(again)]
-
-        def count(connection: sa.Connection) -> dict[int, Hour]:
-            found: dict[int, Hour] = {}
-            for span in spans:
-                found |= _counted(connection, tenant, *span)
-            return found
-
-        counted = await self._store.read(count)
+        counted: dict[int, Hour] = {}
+        for begin, end in [(since, (hours[0] + 1) * HOUR_S), *_spans(again)]:
+            counting = partial(_counted, tenant=tenant, since=begin, until=end)
+            counted |= await self._store.read(counting)
         for hour in again:
             self._kept[tenant, hour] = counted.get(hour, Hour()), now
         parts = [counted.get(hours[0], Hour()), *(self._of(tenant, hour) for hour in hours[1:])]
@@ -123,11 +120,11 @@ def percentile(rings: Counter[int], share: float) -> float | None:
 
 
 def _spans(hours: Sequence[int]) -> list[tuple[float, float]]:
-    """Return *hours*, ascending, as spans of seconds, adjacent ones together."""
+    """Return *hours*, ascending, as spans of seconds: a few adjacent ones together."""
     spans: list[tuple[float, float]] = []
     for hour in hours:
         begin, end = float(hour * HOUR_S), float((hour + 1) * HOUR_S)
-        if spans and spans[-1][1] == begin:
+        if spans and spans[-1][1] == begin and end - spans[-1][0] <= MAX_SPAN_S:
             spans[-1] = spans[-1][0], end
         else:
             spans.append((begin, end))

@@ -39,7 +39,6 @@ TOPIC_OF: Final[Mapping[str, str]] = {
     "tool_call": "tools",
     "problem": "problems",
     "deliveries": "deliveries",
-    "alert": "alerts",
 }
 TOPICS: Final = tuple(sorted(set(TOPIC_OF.values())))
 

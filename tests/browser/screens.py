@@ -26,7 +26,10 @@ PAGES: Final = {
     "lead-list": "/leads/check-ups.csv",
     "dnc": "/dnc",
     "who": "/who?number=%2B4930901820",
+    "numbers": "/numbers?numbers=clear",
     "webhooks": "/webhooks",
+    "delivery": "/webhooks/1",
+    "api": "/docs",
     "health": "/system",
     "settings": "/settings",
 }

@@ -61,17 +61,23 @@ async def test_a_call_appears_at_once_and_grows_while_it_is_spoken(
             began = await call.locator("dd time").first.get_attribute("datetime")
             took.append(appeared - await overview.evaluate("at => Date.parse(at) / 1000", began))
 
-            await expect(call.get_by_text("Mira speaking")).to_be_visible(timeout=SHOWN_MS)
+            await expect(call.locator(".turns").get_by_text("Mira speaking")).to_be_visible(
+                timeout=SHOWN_MS
+            )
             await caller.wait_for_words(timeout_s=ANSWER_S)
             await caller.say("Who are you?")
-            await expect(call.get_by_text("Who are you?")).to_be_visible(timeout=SHOWN_MS)
+            await expect(call.locator(".turns .caller").get_by_text("Who are you?")).to_be_visible(
+                timeout=SHOWN_MS
+            )
             await expect(call.locator(".tag.live")).to_be_visible()  # it still goes on
 
             bed.router.kill()
             await caller.say("Are you still there?")
             await caller.wait_for_words(timeout_s=ANSWER_S, count=2)
             await bed.router.start()
-            await expect(call.get_by_text("Are you still there?")).to_be_visible(timeout=SHOWN_MS)
+            await expect(
+                call.locator(".turns .caller").get_by_text("Are you still there?")
+            ).to_be_visible(timeout=SHOWN_MS)
             await caller.hang_up()
         await expect(call.locator(".tag.live")).to_have_count(0, timeout=SHOWN_MS)
         heard = await turns(call)

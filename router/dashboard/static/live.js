@@ -6,7 +6,7 @@ const GAP_MS = 1000; // from one fetching to the next
 const AGAIN_MS = 5000; // after a stream that was refused
 const KINDS = [
   "call.began", "call.answered", "call.changed", "call.ended",
-  "turn", "fact", "tool_call", "problem", "deliveries", "alert", "reset",
+  "turn", "fact", "tool_call", "problem", "deliveries", "reset",
 ];
 let source = null;
 let heardOf = ""; // the id of the last event
