@@ -63,10 +63,15 @@ def rung_at(
     connection: sa.Connection, tenant: str, number: str, since: float, *, but_calls: Collection[str]
 ) -> Sequence[float]:
     """Say when *number* (E.164) was rung since, in other calls than these."""
-    query = sa.select(rung.c.at, rung.c.call_id).where(
-        rung.c.number.in_(forms_of(number)), rung.c.tenant == tenant, rung.c.at > since
+    # Without the tenant: SQLite would go through all that the tenant has rung in that time.
+    query = sa.select(rung.c.at, rung.c.call_id, rung.c.tenant).where(
+        rung.c.number.in_(forms_of(number)), rung.c.at > since
     )
-    return [row.at for row in connection.execute(query) if row.call_id not in but_calls]
+    return [
+        row.at
+        for row in connection.execute(query)
+        if row.tenant == tenant and row.call_id not in but_calls
+    ]
 
 
 def forms_of(number: str) -> list[str]:

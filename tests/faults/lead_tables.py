@@ -73,6 +73,7 @@ SCENARIOS = (
         fault="10,000 random tables of leads: formulas, quotes, line breaks, any letters",
         must="import(export(x)) == x, and no cell is a formula",
         run=run,
+        quick=False,  # tests/router/campaigns/test_leads.py has the small size
         controls=(Control(name="plain", bad="writes cells as they are", run=plain),),
     ),
 )

@@ -179,7 +179,7 @@ class Year:
         """Call people at random, and have things happen to them."""
         step_s = 365 * DAY_S / self.tries
         for _ in range(self.tries):
-            self.now += self.chance.uniform(0, step_s)
+            self.now += self.chance.uniform(0.2 * step_s, 1.6 * step_s)
             person = self.chance.choice(self.world.people)
             kind = self.chance.random()
             if kind < 0.05:
