@@ -30,7 +30,8 @@ from tests.faults.exchange import FakeExchange
 from tests.faults.replicas import Replicas
 from tests.faults.scenario import Control, Ground, Scenario, Seen, Size
 
-LEADS: Final[dict[Size, int]] = {"quick": 30, "full": 1_000}
+LEADS: Final[dict[Size, int]] = {"quick": 12, "full": 1_000}
+MOST_KILLS: Final[dict[Size, int]] = {"quick": 2, "full": 1_000}
 PER_S: Final[dict[Size, float]] = {"quick": 5.0, "full": 2.5}
 PAUSE_S: Final[dict[Size, float]] = {"quick": 0.4, "full": 1.0}
 CONCURRENCY: Final = 6
@@ -136,7 +137,7 @@ async def break_(ground: Ground, store: Store, replicas: Replicas, url: str | No
 
     async def kill() -> None:
         chance, pause_s = random.Random(4), PAUSE_S[ground.size]  # noqa: S311
-        while not over.is_set():
+        while not over.is_set() and broken.kills < MOST_KILLS[ground.size]:
             await asyncio.sleep(chance.uniform(0.5, 1.5) * pause_s)
             router = chance.choice(replicas.routers)
             router.kill()
@@ -245,11 +246,11 @@ async def by_queue(ground: Ground) -> Seen:
     """Have a job queue hand the leads out, which is what a queue promises: at least once."""
     from tests.faults.queue_dialer import QueueDialer  # noqa: PLC0415  # it needs a library more
 
-    count = 16 if ground.size == "quick" else 400
+    count = 8 if ground.size == "quick" else 400
     async with FakeExchange(lambda: [1], ambiguous=0.0, seed=7) as exchange:
         dialer = QueueDialer(ground.folder, exchange.url, numbers(count))
         async with dialer:
-            kills = await dialer.kill_until_done(every_s=1.5)
+            kills = await dialer.kill_until_done(every_s=1.0, most=3 if count == 8 else 1_000)
         await exchange.aclose()
     doubled = sum(rang > 1 for rang in exchange.rung.values())
     lost = sum(not exchange.rung[one] for one in numbers(count))

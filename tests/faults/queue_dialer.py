@@ -49,13 +49,15 @@ class QueueDialer:
         await self._child.wait_until(started.exists, timeout_s=START_S, what="its queue")
         return self._child
 
-    async def kill_until_done(self, *, every_s: float) -> int:
+    async def kill_until_done(self, *, every_s: float, most: int) -> int:
         """Kill it at random moments until every number was called; return how often."""
         chance, kills = random.Random(6), 0  # noqa: S311  # the same run each time
         ends_at = time.monotonic() + LONGEST_S
         while time.monotonic() < ends_at:
             child = await self.start()
             await asyncio.sleep(chance.uniform(0.5, 1.5) * every_s)
+            while kills >= most and not (self._folder / "done").exists():  # noqa: ASYNC110
+                await asyncio.sleep(0.1)  # it writes a file
             if (self._folder / "done").exists():
                 break
             child.kill()
