@@ -121,6 +121,10 @@ def bucket_of(samples: Samples, share: float) -> tuple[float, float]:
 async def seen(line: Line) -> tuple[Figures, Mapping[str, float], Samples]:
     services = line.rig.services
     figures = await services.figures.of("default")
+    by_hour = (await line.http.get("/api/figures", headers=operator_headers())).json()["hours"]
+    assert [(hour["at"] % 3600, hour["calls"]) for hour in by_hour] == [
+        (0, point.calls) for point in figures.hours
+    ]
     answer = await line.http.get("/api/summary", headers=operator_headers())
     assert answer.status_code == 200
     return figures, answer.json(), await line.samples()
