@@ -285,14 +285,15 @@ async def _live(desk: Desk, chance: random.Random, numbers: list[str]) -> None:
         {
             **texts,
             "attempt_id": f"{call:032x}",  # some have a record as well
-            "lead_id": str(call),
+            **dict.fromkeys(("lead_id", "room", "identity"), str(call)),
             "tenant": chance.choice(tenants),
             "campaign": chance.choice(("one", "two")),
             "tries": 1,
             "number": chance.choice(numbers),
-            "state": chance.choice(("refused", "failed")),
+            "state": chance.choice(("claimed", "failed")),
             "claimed_at": NOON - chance.choice((60, 90_000, 700_000)),
             "dialed_at": chance.choice((None, NOON - 50)),
+            "ended_at": NOON - 10,
             "settled": True,
         }
         for call in range(20, 70)
