@@ -76,10 +76,11 @@ async def _asked(folder: Path, url: str, size: int) -> dict[str, float]:
     async with open_rig(folder, database_url=url) as rig:
         fill(url, size)
         headers = await rig.token("operator")
-        return {path: await _p95(rig, path, headers) for path in PATHS}
+        return {path: await p95(rig, path, headers) for path in PATHS}
 
 
-async def _p95(rig: Rig, path: str, headers: dict[str, str]) -> float:
+async def p95(rig: Rig, path: str, headers: dict[str, str]) -> float:
+    """Ask for a page again and again; return the 95th percentile in milliseconds."""
     took = []
     async with rig.client() as client:
         for _ in range(ROUNDS):
