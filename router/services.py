@@ -258,7 +258,7 @@ async def open_services(
                     ),
                     default_trunk=settings.sip_trunk_id,
                     clock=clock,
-                    brake=busy.brake,
+                    brake=busy.brake if settings.pace_by_load else lambda: 1.0,
                     metrics=metrics,
                 )
                 metrics.watch_breaker(lambda: lookup.breaker_state)

@@ -263,6 +263,10 @@ class RouterSettings(Environment):
         le=100_000,
         description="of them, kept for callers",
     )
+    pace_by_load: bool = Field(
+        default=True,
+        description="whether campaigns slow down while this machine or the workers are busy",
+    )
     campaigns_dir: Path | None = Field(
         default=None, description="folder of `<key>.yaml` campaigns, read as they change"
     )

@@ -83,7 +83,12 @@ async def run(ground: Ground) -> Seen:
             ground.folder,
             exchange,
             count=2,
-            settings={"MAX_CALLS": "100", "INBOUND_RESERVED_CALLS": "0", "LOG_LEVEL": "INFO"},
+            settings={
+                "MAX_CALLS": "100",
+                "INBOUND_RESERVED_CALLS": "0",
+                "PACE_BY_LOAD": "false",
+                "LOG_LEVEL": "INFO",
+            },
             database_url=url,
         )
         await stack.enter_async_context(replicas)
