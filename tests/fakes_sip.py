@@ -117,13 +117,15 @@ class FakeSip:
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            if head.split(b" ", 2)[1] == _PATH:
-                await self._create(head, reader, writer)
-            else:
-                await self._pass_on(head, reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                if head.split(b" ", 2)[1] == _PATH:
+                    await self._create(head, reader, writer)
+                else:
+                    await self._pass_on(head, reader, writer)
+        finally:
+            writer.close()
 
     async def _pass_on(
         self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
