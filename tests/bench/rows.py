@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import psycopg
 
+from router.db import Store
 from router.records.call_tables import calls, events, facts
 from tests import postgres
 from tests.bench.report import Figure, Say, percentile
@@ -43,38 +44,38 @@ PATHS: Final = (
 
 async def measure(folder: Path, say: Say) -> list[Figure]:
     """Fill databases and ask for every page."""
-    figures = []
+    taken: dict[str, dict[str, list[float]]] = {path: {} for path in PATHS}  # by kind, by size
     with postgres.running() as server:
         for kind in ("SQLite", "PostgreSQL"):
-            taken: dict[str, list[float]] = {}
             for size in SIZES:
                 url = f"sqlite:///{folder / f'{size}.db'}"
                 if kind == "PostgreSQL":
                     url = server.new_database()
-                own = folder / f"{kind}{size}"
-                for path, took in (await _asked(own, url, size)).items():
-                    taken.setdefault(path, []).append(took)
-                    say(f"{kind}, {size:,} calls: {path} {took:.0f} ms")
-            slowest = max(taken, key=lambda path: taken[path][-1])
-            by_size = " → ".join(f"{took:.0f}" for took in taken[slowest])
-            figures.append(
-                Figure(
-                    f"slowest page by rows, on {kind}: p95 with {SIZES[0]:,} to {SIZES[-1]:,} "
-                    f"calls and {FACTS * SIZES[-1]:,} facts",
-                    f"`{slowest}`: {by_size} ms; `/`: "
-                    + " → ".join(f"{took:.0f}" for took in taken["/"])
-                    + " ms",
-                    f"under {WANTED_MS:g} ms",
-                    met=max(took[-1] for took in taken.values()) < WANTED_MS,
-                )
-            )
-    return figures
+                began = time.perf_counter()
+                asked = await _asked(folder / f"{kind}{size}", url, size)
+                say(f"{kind}, {size:,} calls: {time.perf_counter() - began:.0f} s")
+                for path, took in asked.items():
+                    taken[path].setdefault(kind, []).append(took)
+                    say(f"    {path} {took:.0f} ms")
+    return [
+        Figure(
+            f"`{path}`, p95 with {SIZES[0]:,} → {SIZES[-1]:,} calls and ten facts each",
+            "; ".join(
+                f"{kind} {' → '.join(f'{took:.0f}' for took in by_size)} ms"
+                for kind, by_size in of_kinds.items()
+            ),
+            f"under {WANTED_MS:g} ms",
+            met=max(by_size[-1] for by_size in of_kinds.values()) < WANTED_MS,
+        )
+        for path, of_kinds in taken.items()
+    ]
 
 
 async def _asked(folder: Path, url: str, size: int) -> dict[str, float]:
     """Return the 95th percentile of each path in milliseconds."""
-    async with open_rig(folder, database_url=url) as rig:
-        fill(url, size)
+    await (await Store(url).open()).aclose()
+    fill(url, size)
+    async with open_rig(folder, database_url=url) as rig:  # which finds all of it at its start
         headers = await rig.token("operator")
         return {path: await _p95(rig, path, headers) for path in PATHS}
 
