@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from personas.reports import AnyCallEvent, TurnEvent, read_event
 from router.db import Store
-from router.principals import DEFAULT_TENANT
 from router.records.call_tables import calls, events, fact_counts, facts
 from router.records.pages import MAX_PAGE, Page, page_of
 
@@ -76,6 +75,7 @@ class FactRecord:
 class CallFilter:
     """Which calls; None: any."""
 
+    tenant: str
     caller: str | None = None
     dialed_number: str | None = None
     persona_name: str | None = None
@@ -86,19 +86,18 @@ class CallFilter:
     is_open: bool | None = None
     since: float | None = None  # unix seconds, included
     until: float | None = None  # not included
-    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactFilter:
     """Which facts; None: any."""
 
+    tenant: str
     category: str | None = None
     caller: str | None = None
     call_id: str | None = None
     since: float | None = None
     until: float | None = None
-    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +130,7 @@ class Archive:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def get(self, call_id: str, tenant: str = DEFAULT_TENANT) -> CallRecord | None:
+    async def get(self, call_id: str, tenant: str) -> CallRecord | None:
         """Return a call's record, if *tenant* has one."""
         select = sa.select(calls).where(calls.c.call_id == call_id, calls.c.tenant == tenant)
         row = await self._store.read(lambda c: c.execute(select).mappings().first())
@@ -183,10 +182,10 @@ class Archive:
         self,
         caller: str,
         *,
+        tenant: str,
         category: str | None = None,
         besides: str | None = None,
         limit: int = 20,
-        tenant: str = DEFAULT_TENANT,
     ) -> tuple[FactRecord, ...]:
         """Return what a caller told, the latest first, but not in the call *besides*."""
         select = sa.select(*_FACT).where(facts.c.tenant == tenant, facts.c.caller == caller)
@@ -197,7 +196,7 @@ class Archive:
         found = await page_of(self._store, select, _FACT_ORDER, None, limit)
         return tuple(FactRecord(**row) for row in found.rows)
 
-    async def totals(self, tenant: str = DEFAULT_TENANT) -> Totals:
+    async def totals(self, tenant: str) -> Totals:
         """Count what a tenant has."""
         number = sa.select(sa.func.count()).select_from(calls)
         of_tenant = number.where(calls.c.tenant == tenant)

@@ -93,7 +93,7 @@ class DoNotCall:
         """
         row = self._row(number, source=source, scope=scope, tenant=tenant)
         row |= {"call_id": call_id, "reason": reason[:1000]}
-        return bool(await self._written([row], self._add_told))
+        return bool(await self._written([row]))
 
     async def add_all(
         self,
@@ -112,16 +112,12 @@ class DoNotCall:
         waiting = iter(numbers)
         while some := tuple(islice(waiting, AT_ONCE)):
             rows = [self._row(one, source=source, scope=scope, tenant=tenant) for one in some]
-            added += await self._written(rows, self._add)
+            added += await self._written(rows)
         return added
 
-    async def _written(
-        self,
-        rows: Sequence[dict[str, Any]],
-        add: Callable[[sa.Connection, Sequence[dict[str, Any]]], int],
-    ) -> int:
+    async def _written(self, rows: Sequence[dict[str, Any]]) -> int:
         try:
-            added = await self._store.write(lambda connection: add(connection, rows))
+            added = await self._store.write(lambda connection: self._add(connection, rows))
         except StoreUnavailable:
             self._count("not_stored", len(rows))
             raise
@@ -178,37 +174,24 @@ class DoNotCall:
             "reason": "",
         }
 
-    def _add_told(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:
-        """Insert *rows*, and have those hear of them who want to, if they are new."""
-        added = self._add(connection, rows)
-        told = ("number", "scope", "since", "source", "call_id", "reason")
-        news = [
-            Happened(
-                type="number.opted_out",
-                tenant=row["tenant"],
-                key=f"{row['number']} {row['scope']} {row['since']}",
-                at=row["since"],
-                data={name: row[name] for name in told},
-                call_id=row["call_id"],
-            )
-            for row in rows
-        ]
-        announce(connection, news if added else [], self._clock())
-        return added
-
     def _add(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:
-        """Insert *rows*, which are of one tenant and scope; return how many are new."""
+        """Insert *rows*, which are of one tenant and scope; return how many are new.
+
+        Those who want to hear of the new ones will.
+        """
         lock_people(connection, (row["number"] for row in rows))
         listed = do_not_call.c
-        known = sa.select(sa.func.count()).where(
+        before = sa.select(listed.number).where(
             listed.tenant == rows[0]["tenant"],
             listed.scope == rows[0]["scope"],
             listed.number.in_([row["number"] for row in rows]),
         )
-        before = connection.execute(known).scalar_one()
+        known = set(connection.scalars(before))
         connection.execute(self._insert, rows)
         _forbid(connection, rows)
-        return len(rows) - int(before)
+        new = [row for row in rows if row["number"] not in known]
+        announce(connection, [_news(row) for row in new], self._clock())
+        return len(new)
 
     async def scopes(
         self, *, campaign_id: str | None = None, tenant: str = DEFAULT_TENANT
@@ -234,6 +217,18 @@ def scopes_of(
         do_not_call.c.number == number, _counting(tenant, campaign_id)
     )
     return tuple(connection.scalars(select.order_by(do_not_call.c.scope)))
+
+
+def _news(row: Mapping[str, Any]) -> Happened:
+    told = ("number", "scope", "since", "source", "call_id", "reason")
+    return Happened(
+        type="number.opted_out",
+        tenant=row["tenant"],
+        key=f"{row['number']} {row['scope']} {row['since']}",
+        at=row["since"],
+        data={name: row[name] for name in told},
+        call_id=row["call_id"],
+    )
 
 
 def _forbid(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:

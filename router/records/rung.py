@@ -21,7 +21,6 @@ rung = sa.Table(
     sa.Column("call_id", sa.String(40), primary_key=True),
     sa.Column("number", sa.String(MAX_CHARS), primary_key=True),
     sa.Column("tenant", sa.String(40), nullable=False),
-    sa.Column("room", sa.Text),
     sa.Column("at", sa.Float, nullable=False),
 )
 
@@ -37,7 +36,6 @@ def note_rung(connection: sa.Connection, call: Mapping[str, Any]) -> None:
             "call_id": call["call_id"],
             "number": number,
             "tenant": call["tenant"],
-            "room": call["room"],
             "at": call["started_at"],
         }
         # Who dials writes the callee into either, as the layout of the job has it.
@@ -46,7 +44,7 @@ def note_rung(connection: sa.Connection, call: Mapping[str, Any]) -> None:
     if rows:
         again = insert.on_conflict_do_update(
             index_elements=[rung.c.call_id, rung.c.number],
-            set_={name: insert.excluded[name] for name in ("at", "tenant", "room")},
+            set_={name: insert.excluded[name] for name in ("at", "tenant")},
         )
         connection.execute(again, rows)
 

@@ -170,7 +170,7 @@ async def recorded(desk: Desk, call_id: str) -> CallRecord:
     """Wait for the record of a call to be closed."""
     async with asyncio.timeout(30):
         while True:
-            record = await desk.site.rig.services.calls.get(call_id)
+            record = await desk.site.rig.services.calls.get(call_id, "default")
             if record is not None and record.ended_at is not None:
                 return record
             await asyncio.sleep(0.1)  # the agent reports it; there is no event

@@ -225,7 +225,6 @@ class Year:
             "call_id": f"{self.chance.getrandbits(64):016x}",
             "direction": "outbound",
             "tenant": "default",
-            "room": None,
             "caller": written,
             "dialed_number": None,
             "started_at": self.now,

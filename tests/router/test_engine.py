@@ -167,7 +167,7 @@ async def test_the_agent_is_told_whom_to_dial_as_whom_and_what_to_say(desk: Desk
         "not_after": call["dial"]["not_after"],
     }
     await desk.store.flush()
-    record = await engine.calls.get(attempt.attempt_id)
+    record = await engine.calls.get(attempt.attempt_id, "default")
     assert record is not None
     assert (record.direction, record.campaign_id) == ("outbound", "spring")
 

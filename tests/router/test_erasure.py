@@ -101,6 +101,10 @@ class Plant:
             ToolCall(name="look", ok=True, detail=SENTENCE),
             Closed(reason="the caller hung up", disposition="answered"),
         )
+        rang = Opened(direction="outbound", dialed_number="312 555 0187")
+        over = Closed(reason="done", disposition="answered")
+        steps = [numbered(rang, seq=1, attempt=1, at=1.0), numbered(over, seq=2, attempt=1, at=2.0)]
+        await services.calls.take(CallReport(call_id="outbound", events=tuple(steps)))
         await services.leads.add("default", "spring.csv", CSV.encode())
         await self.insert(
             consents, tenant="default", number=NUMBER, what="calls", source=NAME, via="api"
@@ -190,6 +194,7 @@ async def test_a_planted_person_is_given_out_and_then_in_no_byte_any_more(
         "calls",
         "events",
         "facts",
+        "dialed",
         "claims",
         "deliveries",
         "attempts",

@@ -27,6 +27,7 @@ from router.tools.slots import Span
 from tests.fakes_personas import FakeClock
 
 CALLER = "+13125550123"
+NORTH = "+13125550120"
 NOW = datetime(2026, 11, 20, tzinfo=ZoneInfo("UTC")).timestamp()
 
 
@@ -53,10 +54,18 @@ class Box:
     toolbox: CallToolbox
     personas: dict[str, Persona] = field(default_factory=dict)
 
-    async def call(self, call_id: str, *, caller: str | None = CALLER, **document: Any) -> None:
+    async def call(
+        self,
+        call_id: str,
+        *,
+        caller: str | None = CALLER,
+        dialed: str | None = None,
+        **document: Any,
+    ) -> None:
         """Have a call go on that speaks as a persona."""
         self.personas[call_id] = Persona.from_document({"personality": "Kind.", **document})
-        await self.report(call_id, Opened(room=f"room {call_id}", caller=caller))
+        opened = Opened(room=f"room {call_id}", caller=caller, dialed_number=dialed)
+        await self.report(call_id, opened)
 
     async def report(self, call_id: str, *events: Event) -> None:
         self._seq = getattr(self, "_seq", 0)
@@ -108,7 +117,10 @@ async def box(store_url: str) -> AsyncIterator[Box]:
                 livekit=FakeEgress(), rows=RecordingRows(store, clock=clock), path=""
             ),
         )
-        yield Box(Calls(store, clock=clock), DoNotCall(store, clock=clock), toolbox, personas)
+        calls = Calls(
+            store, clock=clock, tenant_of=lambda *told: "north" if NORTH in told else "default"
+        )
+        yield Box(calls, DoNotCall(store, clock=clock), toolbox, personas)
     await store.aclose()
 
 
@@ -153,6 +165,15 @@ async def test_whoever_asks_for_it_is_not_called_again(box: Box) -> None:
     assert entry is not None
     assert (entry.scope, entry.source, entry.since) == ("tenant", "call", NOW)
     assert await box.do_not_call.holds("+13125550199") is None
+
+
+async def test_a_wish_spoken_in_a_call_is_kept_for_the_tenant_of_the_call_alone(box: Box) -> None:
+    await box.call("c1", dialed=NORTH, tools=["do_not_call"])
+
+    await box.use("do_not_call")
+
+    assert await box.do_not_call.holds(CALLER, tenant="north") is not None
+    assert await box.do_not_call.holds(CALLER, tenant="default") is None
 
 
 async def test_a_campaign_can_be_left_alone(box: Box) -> None:

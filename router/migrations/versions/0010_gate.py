@@ -21,7 +21,6 @@ def upgrade() -> None:
         sa.Column("call_id", sa.String(40), primary_key=True),
         sa.Column("number", sa.String(40), primary_key=True),
         sa.Column("tenant", sa.String(40), nullable=False),
-        sa.Column("room", sa.Text),
         sa.Column("at", sa.Float, nullable=False),
     )
     op.create_index("rung_by_number", "rung", ["number", "at"])
@@ -51,9 +50,9 @@ def downgrade() -> None:
 
 
 def _fill() -> None:
-    names = ("call_id", "tenant", "room", "started_at", "caller", "dialed_number")
+    names = ("call_id", "tenant", "started_at", "caller", "dialed_number")
     calls = sa.table("calls", sa.column("direction"), *map(sa.column, names))
-    rung = sa.table("rung", *map(sa.column, ("call_id", "number", "tenant", "room", "at")))
+    rung = sa.table("rung", *map(sa.column, ("call_id", "number", "tenant", "at")))
     select = sa.select(*(calls.c[name] for name in names)).where(calls.c.direction == "outbound")
     connection = op.get_bind()
     for part in connection.execute(select).partitions(_AT_ONCE):
@@ -62,7 +61,6 @@ def _fill() -> None:
                 "call_id": row.call_id,
                 "number": number,
                 "tenant": row.tenant,
-                "room": row.room,
                 "at": row.started_at,
             }
             for row in part

@@ -49,7 +49,7 @@ class Line:
         content = body(room=room, room_sid=f"RM_{room}", attributes=attributes)
         assert [await self.deliver(content) for _ in range(2)] == [200, 200]
         await self.rig.services.store.flush()
-        page = await self.rig.services.calls.page(CallFilter())
+        page = await self.rig.services.calls.page(CallFilter(tenant="default"))
         return next(call for call in page.rows if call.room == room)
 
     async def agent(self, room: str, event: str, **attributes: str) -> None:

@@ -96,13 +96,13 @@ CLOSED = Closed(reason="the caller hung up", disposition="answered", duration_s=
 async def test_a_record_is_there_from_the_dispatch_on(bench: Bench) -> None:
     await bench.dispatch()
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
 
     assert record is not None
     assert (record.caller, record.dialed_number, record.trunk) == (CALLER, "+13125550100", "ST_1")
     assert (record.persona_name, record.persona_origin) == ("Sarah", "api")
     assert (record.attempts, record.ended_at, record.tenant) == (1, None, "default")
-    assert await bench.calls.get("c2") is None
+    assert await bench.calls.get("c2", "default") is None
 
 
 async def test_a_report_fills_the_record(bench: Bench) -> None:
@@ -119,7 +119,7 @@ async def test_a_report_fills_the_record(bench: Bench) -> None:
         event(8, CLOSED),
     )
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
     assert reached == 8
     assert record is not None
     assert (record.turns, record.facts, record.tool_calls, record.problems) == (2, 1, 1, 1)
@@ -142,13 +142,13 @@ async def test_a_report_that_comes_twice_changes_nothing(bench: Bench) -> None:
     told = (event(1, OPENED), event(2, Fact(id="f", category="x", information="y")))
     await bench.dispatch()
     await bench.tell(*told)
-    once = await bench.calls.get("c1")
+    once = await bench.calls.get("c1", "default")
 
     assert await bench.tell(*told) == 2
     assert await bench.tell(told[1], told[1]) == 2
 
-    assert await bench.calls.get("c1") == once
-    assert len((await bench.calls.facts(FactFilter())).rows) == 1
+    assert await bench.calls.get("c1", "default") == once
+    assert len((await bench.calls.facts(FactFilter(tenant="default"))).rows) == 1
 
 
 async def test_it_is_acknowledged_up_to_the_first_gap(bench: Bench) -> None:
@@ -165,7 +165,7 @@ async def test_a_call_that_another_backend_dispatched_gets_its_record_from_the_a
     await bench.tell(event(2, Turn(by="agent", text="Hello.")))
     await bench.tell(event(1, OPENED))
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
 
     assert record is not None
     assert (record.room, record.caller, record.opened_by) == ("room-c1", CALLER, "agent")
@@ -180,7 +180,7 @@ async def test_a_dispatch_that_is_written_late_overrides_nothing_newer(bench: Be
 
     await bench.dispatch(attempt=2)
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
     assert record is not None
     assert (record.persona_version, record.attempts) == ("sha256:new", 2)
     assert (record.trunk, record.started_at, record.opened_by) == ("ST_1", NOW - 1, "router")
@@ -190,9 +190,11 @@ async def test_facts_that_came_before_the_caller_was_known_are_the_callers(bench
     await bench.tell(event(2, Fact(id="f", category="x", information="y")))
     await bench.tell(event(1, OPENED))
 
-    assert [one.information for one in await bench.calls.facts_of_caller(CALLER)] == ["y"]
-    assert await bench.calls.facts_of_caller(CALLER, besides="c1") == ()
-    assert await bench.calls.facts_of_caller(CALLER, category="z") == ()
+    assert [
+        one.information for one in await bench.calls.facts_of_caller(CALLER, tenant="default")
+    ] == ["y"]
+    assert await bench.calls.facts_of_caller(CALLER, tenant="default", besides="c1") == ()
+    assert await bench.calls.facts_of_caller(CALLER, tenant="default", category="z") == ()
 
 
 # ---- the end ----
@@ -205,7 +207,7 @@ async def test_the_router_closes_what_an_agent_that_died_left_open(bench: Bench)
 
     await bench.calls.ended(["c1", "never-heard-of"], "the room is gone")
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
     assert record is not None
     assert (record.closed_by, record.reason) == ("router", "the room is gone")
     assert (record.disposition, record.duration_s, record.ended_at) == ("answered", 60.5, NOW + 61)
@@ -220,7 +222,7 @@ async def test_a_call_that_was_taken_over_was_answered_once(bench: Bench) -> Non
         event(2, CLOSED.model_copy(update={"duration_s": 5.0}), attempt=2, at=NOW + 35),
     )
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
     assert record is not None
     assert (record.answered_at, record.ring_ms, record.duration_s) == (NOW + 0.5, 1500.0, 34.5)
 
@@ -230,7 +232,7 @@ async def test_a_call_that_no_agent_came_to_was_not_answered(bench: Bench) -> No
 
     await bench.calls.ended(["c1"], "no agent came")
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
     assert record is not None
     assert (record.disposition, record.duration_s) == ("no_answer", 0.0)
 
@@ -242,7 +244,7 @@ async def test_what_the_agent_says_of_the_end_wins_even_late(bench: Bench) -> No
 
     await bench.tell(event(2, CLOSED))
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
     assert record is not None
     assert (record.closed_by, record.reason) == ("agent", "the caller hung up")
 
@@ -253,7 +255,7 @@ async def test_the_router_does_not_close_what_is_closed(bench: Bench) -> None:
 
     await bench.calls.ended(["c1"], "the room is gone")
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
     assert record is not None
     assert record.closed_by == "agent"
 
@@ -265,7 +267,7 @@ async def test_an_attempt_that_lost_does_not_close_the_call(bench: Bench) -> Non
 
     await bench.tell(event(2, CLOSED))
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
     assert record is not None
     assert record.ended_at is None
 
@@ -276,7 +278,7 @@ async def test_a_call_goes_on_when_another_agent_takes_over(bench: Bench) -> Non
 
     await bench.tell(event(1, OPENED, attempt=2))
 
-    record = await bench.calls.get("c1")
+    record = await bench.calls.get("c1", "default")
     assert record is not None
     assert (record.ended_at, record.reason, record.closed_by) == (None, None, None)
 
@@ -288,7 +290,7 @@ async def test_a_room_that_finished_closes_its_calls(bench: Bench) -> None:
     bench.calls.room_finished("RM_c1")
     await bench.calls.close_finished()
 
-    open_calls = await bench.calls.page(CallFilter(is_open=True))
+    open_calls = await bench.calls.page(CallFilter(tenant="default", is_open=True))
     assert [one.call_id for one in open_calls.rows] == ["c2"]
 
 
@@ -326,7 +328,7 @@ async def test_in_whatever_order_reports_come_the_record_is_the_same(bench: Benc
                 await bench.calls.ended([call_id], "gone")
             else:
                 await bench.tell(step, call_id=call_id)
-        record = await bench.calls.get(call_id)
+        record = await bench.calls.get(call_id, "default")
         assert record is not None
         records.append((record.reason, record.disposition, record.persona_version, record.language))
 
@@ -354,7 +356,7 @@ async def test_what_comes_to_two_routers_at_once_is_put_together(store_url: str)
 
         await asyncio.gather(*works)
 
-        record = await routers[0].get(call_id)
+        record = await routers[0].get(call_id, "default")
         assert record is not None
         records.append((record.reason, record.persona_version, record.facts, record.caller))
         told = await routers[0].facts_so_far(call_id)
@@ -384,7 +386,7 @@ async def test_calls_are_listed_newest_first_by_pages(bench: Bench) -> None:
     seen: list[str] = []
     cursor = None
     while True:
-        page = await bench.calls.page(CallFilter(), cursor, limit=3)
+        page = await bench.calls.page(CallFilter(tenant="default"), cursor, limit=3)
         seen += [one.call_id for one in page.rows]
         cursor = page.next
         if cursor is None:
@@ -396,13 +398,17 @@ async def test_calls_are_listed_newest_first_by_pages(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("which", "expected"),
     [
-        pytest.param(CallFilter(caller=CALLER), [9, 7, 5, 3, 1], id="caller"),
-        pytest.param(CallFilter(dialed_number="+1"), [], id="dialed-number"),
-        pytest.param(CallFilter(since=NOW + 2), [9, 8, 7, 6], id="since"),
-        pytest.param(CallFilter(until=NOW + 1), [2, 1, 0], id="until"),
-        pytest.param(CallFilter(qualification="i4"), [4], id="qualification"),
-        pytest.param(CallFilter(is_open=False), [], id="over"),
-        pytest.param(CallFilter(direction="inbound", caller=CALLER, since=NOW + 3), [9], id="all"),
+        pytest.param(CallFilter(tenant="default", caller=CALLER), [9, 7, 5, 3, 1], id="caller"),
+        pytest.param(CallFilter(tenant="default", dialed_number="+1"), [], id="dialed-number"),
+        pytest.param(CallFilter(tenant="default", since=NOW + 2), [9, 8, 7, 6], id="since"),
+        pytest.param(CallFilter(tenant="default", until=NOW + 1), [2, 1, 0], id="until"),
+        pytest.param(CallFilter(tenant="default", qualification="i4"), [4], id="qualification"),
+        pytest.param(CallFilter(tenant="default", is_open=False), [], id="over"),
+        pytest.param(
+            CallFilter(tenant="default", direction="inbound", caller=CALLER, since=NOW + 3),
+            [9],
+            id="all",
+        ),
         pytest.param(CallFilter(tenant="another"), [], id="tenant"),
     ],
 )
@@ -417,10 +423,14 @@ async def test_calls_are_filtered(bench: Bench, which: CallFilter, expected: lis
 @pytest.mark.parametrize(
     ("which", "expected"),
     [
-        pytest.param(FactFilter(category="personal_info"), [9, 6, 3, 0], id="category"),
-        pytest.param(FactFilter(caller=CALLER), [9, 7, 5, 3, 1], id="caller"),
-        pytest.param(FactFilter(call_id="c04"), [4], id="call"),
-        pytest.param(FactFilter(since=NOW + 1, until=NOW + 2), [5, 4, 3], id="time"),
+        pytest.param(
+            FactFilter(tenant="default", category="personal_info"), [9, 6, 3, 0], id="category"
+        ),
+        pytest.param(FactFilter(tenant="default", caller=CALLER), [9, 7, 5, 3, 1], id="caller"),
+        pytest.param(FactFilter(tenant="default", call_id="c04"), [4], id="call"),
+        pytest.param(
+            FactFilter(tenant="default", since=NOW + 1, until=NOW + 2), [5, 4, 3], id="time"
+        ),
         pytest.param(FactFilter(tenant="another"), [], id="tenant"),
     ],
 )
@@ -448,7 +458,7 @@ async def all_facts(calls: Calls, which: FactFilter) -> Sequence[Any]:
 )
 async def test_a_cursor_that_is_none_is_an_error_of_its_own(bench: Bench, cursor: str) -> None:
     with pytest.raises(BadCursor):
-        await bench.calls.page(CallFilter(), cursor)
+        await bench.calls.page(CallFilter(tenant="default"), cursor)
 
 
 # ---- housekeeping ----

@@ -76,7 +76,7 @@ async def test_earlier_calls_are_found_however_the_number_was_written(store: Sto
     def keep(connection: sa.Connection) -> None:
         connection.execute(sa.insert(calls), rows)
         for row in rows:
-            note_rung(connection, row | {"room": None})
+            note_rung(connection, row)
 
     await store.write(keep)
     past = PastCalls(store)

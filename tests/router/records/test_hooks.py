@@ -84,7 +84,7 @@ async def test_what_the_router_guessed_of_an_end_is_followed_by_what_the_agent_k
     assert [end["closed_by"] for _, end in await told(store)] == ["router", "agent"]
 
 
-async def test_a_wish_not_to_be_called_is_told_once(
+async def test_each_wish_not_to_be_called_is_told_once_of_a_file_too(
     store: Store, clock: FakeClock, hooks: Hooks
 ) -> None:
     await hooks.add(URL, ["number.opted_out"])
@@ -93,8 +93,13 @@ async def test_a_wish_not_to_be_called_is_told_once(
     await entries.add(CALLER, source="api")
     await entries.add_all([CALLER, "+13125550102"], source="csv")
 
-    [(_, wish)] = await told(store)
-    assert (wish["number"], wish["source"], wish["call_id"]) == (CALLER, "call", "c1")
+    assert await entries.add_all([CALLER, "+13125550102"], source="csv") == 0
+
+    wishes = [wish for _, wish in await told(store)]
+    assert [(wish["number"], wish["source"], wish["call_id"]) for wish in wishes] == [
+        (CALLER, "call", "c1"),
+        ("+13125550102", "csv", None),
+    ]
 
 
 async def test_a_hook_hears_of_its_tenant_and_what_it_asked_for_alone(

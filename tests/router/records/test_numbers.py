@@ -88,11 +88,11 @@ async def test_a_call_and_what_is_told_in_it_are_of_the_tenant_of_the_dialed_num
     await bench.calls.take(CallReport(call_id="c1", events=(fact,)))
     await bench.numbers.assign(NUMBER, "south")  # a number that changes hands takes nothing along
 
-    assert await bench.calls.get("c1") is None
+    assert await bench.calls.get("c1", "default") is None
     assert await bench.calls.get("c1", "south") is None
     assert await bench.calls.get("c1", "north") is not None
     assert len((await bench.calls.facts(FactFilter(tenant="north"))).rows) == 1
-    assert (await bench.calls.facts(FactFilter())).rows == ()
+    assert (await bench.calls.facts(FactFilter(tenant="default"))).rows == ()
 
 
 async def test_a_call_that_its_agent_opened_is_its_tenants_once_it_says_its_number(

@@ -106,7 +106,7 @@ async def test_words_go_first_and_a_repeated_report_does_not_bring_them_back(ben
     bench.clock.now = NOW + 21 * DAY_S
     await sweeper.turn()
     assert await bench.count("facts") == 0
-    record = await calls.get("c1")
+    record = await calls.get("c1", "default")
     assert record is not None
     assert (record.qualification, record.turns, record.disposition) == (None, 1, "answered")
 
@@ -121,7 +121,9 @@ async def test_words_go_first_and_a_repeated_report_does_not_bring_them_back(ben
 
 async def test_old_calls_go_with_all_that_is_known_of_them(bench: Bench) -> None:
     for number in range(CHUNK + 1):
-        await bench.call(f"c{number}", Closed(reason="done", disposition="answered"))
+        rang = Opened(direction="outbound", dialed_number="+13125550101")
+        await bench.call(f"c{number}", rang, Closed(reason="done", disposition="answered"))
+    assert await bench.count("rung") == CHUNK + 1
     bench.clock.now = NOW + 91 * DAY_S
     await bench.call("young")
     await bench.call("open", Opened(direction="inbound"))
@@ -130,6 +132,7 @@ async def test_old_calls_go_with_all_that_is_known_of_them(bench: Bench) -> None
 
     assert await bench.count("calls") == 2
     assert await bench.count("call_events") == 6
+    assert await bench.count("rung") == 0
     assert await bench.count("facts") == 1
     assert bench.metrics.deleted["calls"]._value.get() == CHUNK + 1
 
