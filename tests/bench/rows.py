@@ -1,7 +1,8 @@
 """What pages cost against the number of rows, on SQLite and on PostgreSQL.
 
 The pages are those of the router, asked in its own process by an operator; times are the server's,
-from the request to the last byte of the answer. The calls began within a day, so that everything
+from the request to the last byte of the answer, and in brackets the processor time of the router in
+it, which a busy machine changes less. The calls began within a day, so that everything
 that looks at a day looks at all of them.
 """
 
@@ -10,6 +11,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +25,7 @@ from tests.router.api.rig import Rig, open_rig
 
 SIZES: Final = (1_000, 10_000, 100_000)  # calls; ten facts each
 FACTS: Final = 10
-ROUNDS: Final = 40  # the first look, after a start, is among the slowest twentieth
+ROUNDS: Final = 24  # all but the slowest one count
 WANTED_MS: Final = 300.0
 CALL: Final = f"{7:032x}"
 PATHS: Final = (
@@ -42,9 +44,17 @@ PATHS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Took:
+    """95th percentiles."""
+
+    ms: float
+    cpu_ms: float
+
+
 async def measure(folder: Path, say: Say) -> list[Figure]:
     """Fill databases and ask for every page."""
-    taken: dict[str, dict[str, list[float]]] = {path: {} for path in PATHS}  # by kind, by size
+    taken: dict[str, dict[str, list[Took]]] = {path: {} for path in PATHS}  # by kind, by size
     with postgres.running() as server:
         for kind in ("SQLite", "PostgreSQL"):
             for size in SIZES:
@@ -56,22 +66,22 @@ async def measure(folder: Path, say: Say) -> list[Figure]:
                 say(f"{kind}, {size:,} calls: {time.perf_counter() - began:.0f} s")
                 for path, took in asked.items():
                     taken[path].setdefault(kind, []).append(took)
-                    say(f"    {path} {took:.0f} ms")
+                    say(f"    {path} {took.ms:.0f} ms ({took.cpu_ms:.0f})")
     return [
         Figure(
             f"`{path}`, p95 with {SIZES[0]:,} → {SIZES[-1]:,} calls and ten facts each",
             "; ".join(
-                f"{kind} {' → '.join(f'{took:.0f}' for took in by_size)} ms"
+                f"{kind} {' → '.join(f'{one.ms:.0f} ({one.cpu_ms:.0f})' for one in by_size)} ms"
                 for kind, by_size in of_kinds.items()
             ),
             f"under {WANTED_MS:g} ms",
-            met=max(by_size[-1] for by_size in of_kinds.values()) < WANTED_MS,
+            met=max(by_size[-1].ms for by_size in of_kinds.values()) < WANTED_MS,
         )
         for path, of_kinds in taken.items()
     ]
 
 
-async def _asked(folder: Path, url: str, size: int) -> dict[str, float]:
+async def _asked(folder: Path, url: str, size: int) -> dict[str, Took]:
     """Return the 95th percentile of each path in milliseconds."""
     await (await Store(url).open()).aclose()
     fill(url, size)
@@ -80,16 +90,17 @@ async def _asked(folder: Path, url: str, size: int) -> dict[str, float]:
         return {path: await _p95(rig, path, headers) for path in PATHS}
 
 
-async def _p95(rig: Rig, path: str, headers: dict[str, str]) -> float:
-    took = []
+async def _p95(rig: Rig, path: str, headers: dict[str, str]) -> Took:
+    took, of_cpu = [], []
     async with rig.client() as client:
         for _ in range(ROUNDS):
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.process_time()
             answer = await client.get(path, headers=headers)
             took.append((time.perf_counter() - started) * 1000)
+            of_cpu.append((time.process_time() - cpu) * 1000)
             if answer.status_code != 200:
                 raise AssertionError(f"{path}: {answer.status_code}")
-    return percentile(took, 95)
+    return Took(percentile(took, 95), percentile(of_cpu, 95))
 
 
 def fill(url: str, size: int) -> None:
