@@ -37,7 +37,7 @@ from router.findings import Refusals
 from router.fingerprint import fingerprint
 from router.inbound import InboundCalls
 from router.lastresort.desk import LastResort, available
-from router.launch import judge_for
+from router.launch import Launches, judge_for
 from router.live import LiveCalls
 from router.metrics import Metrics
 from router.notifier import Notifier
@@ -120,6 +120,7 @@ class Services:
     own_numbers: OwnNumbers
     busy: Busy
     engine: Engine
+    launches: Launches
     clock: Callable[[], float]  # Unix seconds
 
 
@@ -153,6 +154,7 @@ async def open_services(
                 livekit_from(settings) as livekit,
                 open_toolbox(settings, store, appointments, clock=clock) as toolbox_for,
                 httpx.AsyncClient(follow_redirects=False, trust_env=False) as hook_client,
+                Launches(store, clock=clock) as launches,
             ):
                 owner = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"[-64:]
                 claims = Claims(
@@ -320,6 +322,7 @@ async def open_services(
                     leads=leads,
                     campaigns=campaigns,
                     engine=engine,
+                    launches=launches,
                     clock=clock,
                 )
         finally:

@@ -1,6 +1,5 @@
 """What would happen if a campaign were launched now."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,10 +11,9 @@ from personas.errors import PersonaError
 from router.api.campaigns import find_campaign
 from router.api.endpoints import Ask, Asking
 from router.api.leads import find_list
-from router.campaigns.policies import shipped
-from router.campaigns.preview import WORDS, preview, sentence
+from router.campaigns.preview import WORDS, sentence
 from router.errors import RequestRefused
-from router.launch import knowledge_of
+from router.launch import Launch
 
 
 class WhichLaunch(BaseModel):
@@ -42,7 +40,10 @@ class LaunchShown(BaseModel):
     """What would happen; times are Unix seconds."""
 
     list: str
-    total: int
+    total: int = Field(description="leads of the list")
+    counted: int = Field(description="of them, so far; ask again until whole")
+    whole: bool = Field(description="all are counted; a large list takes up to a minute or two")
+    at: float = Field(description="the moment that it is about")
     now: int = Field(description="leads that may be called")
     counts: Sequence[CauseShown]
     bad: int = Field(description="rows of the file that are no leads")
@@ -55,7 +56,7 @@ class LaunchShown(BaseModel):
 
 
 async def launch(ask: Ask) -> Response:
-    """Ask the gate about every lead of a list; nobody is called."""
+    """Say what the gate says of every lead of a list, as far as it was asked; nobody is called."""
     asked: WhichLaunch = ask.query
     seen = await look_ahead(ask, ask.path("key"), asked.list, asked.row, asked.at)
     return JSONResponse(seen.model_dump())
@@ -67,14 +68,19 @@ async def look_ahead(
     """Say what would happen now, or *at*; raises RequestRefused: 404 or 409."""
     services, known = asking.services, await find_campaign(asking, key)
     found = await find_list(asking, list_name)
-    leads = [one.lead for one in await services.leads.all(found)]
-    if row > len(leads):
-        raise RequestRefused("no_lead", status=404, fix=f"the list has {len(leads)} leads")
-    at = services.clock() if at is None else at
-    knowledge = await knowledge_of(services.store, services.settings, asking.tenant, known, at)
-    seen = await asyncio.to_thread(preview, leads, known.campaign, knowledge, shipped(), at)
+    lead = await services.leads.at(found.id, row)
+    if lead is None:
+        raise RequestRefused("no_lead", status=404, fix=f"the list has {found.leads} leads")
+    wanted = Launch(
+        tenant=asking.tenant,
+        known=known,
+        leads=found,
+        own_numbers=services.own_numbers.known(),
+    )
+    look = await services.launches.look(wanted, at)
+    seen = look.seen
     try:
-        greeting = await services.engine.dialer.first_words(known.campaign, leads[row - 1])
+        greeting = await services.engine.dialer.first_words(known.campaign, lead.lead)
     except PersonaError as exc:
         fix = f"the campaign's persona cannot be used: {exc}"
         raise RequestRefused("bad_persona", status=409, fix=fix) from None
@@ -83,7 +89,10 @@ async def look_ahead(
         slot = f"{datetime.fromtimestamp(seen.next_at, UTC):%Y-%m-%d %H:%M} UTC"
     return LaunchShown(
         list=found.name,
-        total=seen.total,
+        total=found.leads,
+        counted=seen.total,
+        whole=look.whole,
+        at=look.at,
         now=seen.counts.get("allowed", 0),
         counts=[
             CauseShown(because=why, words=words, leads=seen.counts[why])
@@ -94,7 +103,7 @@ async def look_ahead(
         missing=dict(seen.missing),
         next_at=seen.next_at,
         lasts_s=seen.lasts_s,
-        sentence=sentence(seen, found.bad, slot),
+        sentence=sentence(seen, found.leads, found.bad, slot),
         row=row,
         greeting=greeting,
     )

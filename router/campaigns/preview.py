@@ -1,12 +1,11 @@
 """What would happen if a campaign were launched now. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from router.campaigns.consent import Agreement, consents_of, standing
-from router.campaigns.gate import Because, GateInputs, Spent, decide, is_spent
+from router.campaigns.gate import Because, GateInputs, GateVerdict, Spent, decide, is_spent
 from router.campaigns.leads import Lead
 from router.campaigns.model import Campaign
 from router.campaigns.policy import Policy
@@ -32,19 +31,6 @@ WORDS: Final[Mapping[Because, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knowledge:
-    """What is known about numbers, at one time."""
-
-    listed: Mapping[str, Sequence[str]]  # numbers that must not be called, with the wishes' scopes
-    agreed: Mapping[str, Sequence[Agreement]]  # by number, beside what the list of leads says
-    called: Mapping[str, Sequence[float]]
-    spent: Spent
-    own_numbers: frozenset[str]
-    archived: bool
-    call_s: float | None = None  # how long this campaign's calls took so far, on average
-
-
 @dataclass(frozen=True, slots=True)
 class Preview:
     """How many leads would be called, and why the others not."""
@@ -56,50 +42,50 @@ class Preview:
     lasts_s: float  # how long it takes to call those who may be called now
 
 
-def inputs_of(lead: Lead, campaign: Campaign, known: Knowledge, at: float) -> GateInputs:
-    """Put together what the gate asks for."""
-    return GateInputs(
-        number=lead.phone,
-        at=at,
-        campaign=campaign,
-        archived=known.archived,
-        timezone=lead.timezone,
-        listed=known.listed.get(lead.phone, ()),
-        consents=standing(consents_of(lead.variables), known.agreed.get(lead.phone, ())),
-        called_at=known.called.get(lead.phone, ()),
-        spent=known.spent,
-        own_numbers=known.own_numbers,
-    )
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the gate says of one lead, and what the script lacks of it."""
+
+    verdict: GateVerdict
+    missing: tuple[str, ...]  # placeholders, as they are written
 
 
-def preview(
-    leads: Iterable[Lead],
-    campaign: Campaign,
-    known: Knowledge,
-    policies: Mapping[str, Policy],
-    at: float,
-) -> Preview:
-    """Ask the gate about every lead; those allowed use up the budget."""
-    counts: Counter[Because] = Counter()
-    without: Counter[str] = Counter()
-    openings: list[float] = []
-    spent = known.spent
-    for lead in leads:
-        verdict = decide(inputs_of(lead, campaign, known, at), policies)
-        by_then = verdict.allowed and is_spent(campaign, spent)
-        counts["over_budget" if by_then else verdict.because] += 1
+def ask(lead: Lead, inputs: GateInputs, policies: Mapping[str, Policy]) -> Asked:
+    """Ask the gate about *lead*."""
+    return Asked(decide(inputs, policies), missing(inputs.campaign.session_text, lead))
+
+
+@dataclass(slots=True, kw_only=True)
+class Counting:
+    """Counts leads in the order in which they would be called; those allowed use up the budget."""
+
+    campaign: Campaign
+    spent: Spent
+    call_s: float | None = None  # how long this campaign's calls took so far, on average
+    _counts: Counter[Because] = field(default_factory=Counter)
+    _missing: Counter[str] = field(default_factory=Counter)
+    _next_at: float | None = None
+
+    def add(self, asked: Asked) -> None:
+        """Count one."""
+        verdict = asked.verdict
+        by_then = verdict.allowed and is_spent(self.campaign, self.spent)
+        self._counts["over_budget" if by_then else verdict.because] += 1
         if verdict.allowed and not by_then:
-            spent = spent.with_a_call()
+            self.spent = self.spent.with_a_call()
         if verdict.next_at is not None:
-            openings.append(verdict.next_at)
-        without.update(missing(campaign.session_text, lead))
-    return Preview(
-        total=counts.total(),
-        counts=dict(counts),
-        next_at=min(openings, default=None),
-        missing=dict(without),
-        lasts_s=lasts_s(counts["allowed"], campaign, known.call_s or ASSUMED_CALL_S),
-    )
+            self._next_at = min(verdict.next_at, self._next_at or verdict.next_at)
+        self._missing.update(asked.missing)
+
+    def so_far(self) -> Preview:
+        """Say what has come out."""
+        return Preview(
+            total=self._counts.total(),
+            counts=dict(self._counts),
+            next_at=self._next_at,
+            missing=dict(self._missing),
+            lasts_s=lasts_s(self._counts["allowed"], self.campaign, self.call_s or ASSUMED_CALL_S),
+        )
 
 
 def lasts_s(calls: int, campaign: Campaign, call_s: float) -> float:
@@ -109,8 +95,8 @@ def lasts_s(calls: int, campaign: Campaign, call_s: float) -> float:
     return max(calls / campaign.calls_per_second, calls * call_s / campaign.concurrency, call_s)
 
 
-def sentence(found: Preview, bad_rows: int, next_slot: str) -> str:
-    """Say it: ``1,204 leads: 850 now, 100 do-not-call, …``."""
+def sentence(found: Preview, leads: int, bad_rows: int, next_slot: str) -> str:
+    """Say it: ``1,204 leads: 850 now, 100 do-not-call, …``; *leads* are all of the list."""
     parts = [f"{found.counts.get('allowed', 0):,} now"]
     for because, words in WORDS.items():
         count = found.counts.get(because, 0)
@@ -121,4 +107,5 @@ def sentence(found: Preview, bad_rows: int, next_slot: str) -> str:
     if bad_rows:
         parts.append(f"{bad_rows:,} bad rows")
     parts += [f"{count:,} missing {name}" for name, count in sorted(found.missing.items())]
-    return f"{found.total:,} leads: {', '.join(parts)}"
+    of_all = "" if found.total >= leads else f" of {leads:,}"
+    return f"{found.total:,}{of_all} leads: {', '.join(parts)}"

@@ -17,12 +17,14 @@ from router.errors import CampaignRefused
 from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
-    from router.campaigns.gate import GateVerdict
-    from router.campaigns.leads import Lead
+    from sqlalchemy import Connection
+
+    from router.campaigns.gate import GateInputs, GateVerdict
     from router.campaigns.progress import Wish
     from router.db import Store
     from router.engine import RunStatus
     from router.records.campaigns import Campaigns, KnownCampaign
+    from router.records.leads import LeadList, Leads
     from router.settings import RouterSettings
 
 T = TypeVar("T")
@@ -119,8 +121,7 @@ def check(
     from router.campaigns.gate import decide
     from router.campaigns.leads import Lead
     from router.campaigns.policies import shipped
-    from router.campaigns.preview import inputs_of
-    from router.launch import knowledge_of
+    from router.records.gate_inputs import gather_many, standing_of
 
     settings, now = _settings(dev), _time(at)
     parsed = parse(number, settings.default_region)
@@ -131,10 +132,24 @@ def check(
         known = await _find(store, settings, tenant, key)
         lead = Lead(phone=parsed.e164)
         if lead_list:
-            _, leads = await _leads(store, settings, tenant, lead_list)
-            lead = next((one for one in leads if one.phone == lead.phone), lead)
-        knowledge = await knowledge_of(store, settings, tenant, known, now)
-        return decide(inputs_of(lead, known.campaign, knowledge, now), shipped())
+            leads, found = await _leads(store, settings, tenant, lead_list)
+            stored = await leads.of_number(found, lead.phone)
+            lead = stored.lead if stored else lead
+        own = _own_numbers(settings) | {known.campaign.caller_number} - {""}
+
+        def read(connection: "Connection") -> "GateInputs":
+            (inputs,) = gather_many(
+                connection,
+                [lead],
+                known,
+                now,
+                tenant=tenant,
+                own_numbers=own,
+                stands=standing_of(connection, known, now, tenant=tenant),
+            )
+            return inputs
+
+        return decide(await store.read(read), shipped())
 
     verdict = _with_store(settings, ask)
     if as_json:
@@ -246,29 +261,35 @@ def _preview(
     settings: "RouterSettings", tenant: str, key: str, list_name: str | None, row: int, now: float
 ) -> None:
     from personas.sources.files import FilePersonaSource, house
-    from router.campaigns.policies import shipped
-    from router.campaigns.preview import preview, sentence
+    from router.campaigns.preview import sentence
     from router.dialer import first_words
-    from router.launch import knowledge_of
+    from router.launch import Launch, counted
 
     files = FilePersonaSource(settings.persona_dir) if settings.persona_dir else None
 
     async def look(store: "Store") -> tuple[str, str, float]:
         known = await _find(store, settings, tenant, key)
-        bad, leads = await _leads(store, settings, tenant, list_name)
-        knowledge = await knowledge_of(store, settings, tenant, known, now)
-        found = preview(leads, known.campaign, knowledge, shipped(), now)
-        if row > len(leads):
-            raise NotThere(f"the list has {len(leads)} leads")
+        leads, listed = await _leads(store, settings, tenant, list_name)
+        lead = await leads.at(listed.id, row)
+        if lead is None:
+            raise NotThere(f"the list has {listed.leads} leads")
+        launch = Launch(
+            tenant=tenant, known=known, leads=listed, own_numbers=_own_numbers(settings)
+        )
+        found = [one async for one in counted(store, launch, now)][-1]
         slot = _moment(found.next_at) if found.next_at is not None else ""
         base = await asyncio.to_thread(house, settings.persona_dir)
-        greeting = await first_words(known.campaign, leads[row - 1], base, files)
-        return sentence(found, bad, slot), greeting, found.lasts_s
+        greeting = await first_words(known.campaign, lead.lead, base, files)
+        return sentence(found, listed.leads, listed.bad, slot), greeting, found.lasts_s
 
     summary, greeting, lasts_s = _with_store(settings, look)
     print(summary)
     print(f"lead {row}: {greeting}")
     print(f"those now: about {lasts_s / 60:,.0f} min")
+
+
+def _own_numbers(settings: "RouterSettings") -> frozenset[str]:
+    return frozenset(settings.number_by_trunk().values())
 
 
 async def _find(
@@ -282,7 +303,7 @@ async def _find(
 
 async def _leads(
     store: "Store", settings: "RouterSettings", tenant: str, name: str | None
-) -> tuple[int, "list[Lead]"]:
+) -> tuple["Leads", "LeadList"]:
     from router.lead_files import read_lead_files
     from router.records.leads import Leads
 
@@ -291,7 +312,7 @@ async def _leads(
     found = await leads.find(tenant, name)
     if found is None:
         raise NotThere("there is no such list, or none is active; see `persona-router leads list`")
-    return found.bad, [one.lead for one in await leads.all(found)]
+    return leads, found
 
 
 def _time(at: str) -> float:

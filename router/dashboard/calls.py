@@ -60,7 +60,7 @@ async def list_calls(visit: Visit) -> Response:
         twin["open"] = str(twin["open"]).lower()
     return visit.render(
         "calls.html",
-        rows=await visit.shown([asdict(row) for row in page.rows], clear=clear),
+        rows=await visit.shown([row.cells() for row in page.rows], clear=clear),
         following=page.next,
         which=asked,
         clear=clear,
@@ -86,7 +86,7 @@ async def show_call(visit: Visit) -> Response:
         deliveries = await _deliveries(visit, call_id)
     document = {
         "sent": sent,
-        "call": asdict(record),
+        "call": record.cells(),
         "events": events,
         "facts": facts,
         "trace": trace.document() if trace else None,

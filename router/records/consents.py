@@ -124,7 +124,12 @@ class Consents:
         connection.execute(statement, rows)
 
 
-def agreements_of(connection: sa.Connection, tenant: str, number: str) -> Sequence[Agreement]:
-    """Read what is known of a number, in somebody else's transaction."""
-    query = sa.select(*_SHOWN).where(consents.c.tenant == tenant, consents.c.number == number)
-    return [Agreement(**row) for row in connection.execute(query).mappings()]
+def agreements_of(
+    connection: sa.Connection, tenant: str, numbers: Sequence[str]
+) -> Mapping[str, Sequence[Agreement]]:
+    """Read what is known of *numbers*, in somebody else's transaction."""
+    query = sa.select(*_SHOWN).where(consents.c.tenant == tenant, consents.c.number.in_(numbers))
+    found: dict[str, list[Agreement]] = {}
+    for row in connection.execute(query.order_by(consents.c.what)).mappings():
+        found.setdefault(row["number"], []).append(Agreement(**row))
+    return found

@@ -193,30 +193,22 @@ class DoNotCall:
         announce(connection, [_news(row) for row in new], self._clock())
         return len(new)
 
-    async def scopes(
-        self, *, campaign_id: str | None = None, tenant: str = DEFAULT_TENANT
-    ) -> Mapping[str, Sequence[str]]:
-        """Return each number (E.164) that must not be called, with the scopes of the wishes.
-
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
-        select = sa.select(do_not_call.c.number, do_not_call.c.scope)
-        select = select.where(_counting(tenant, campaign_id))
-        found: dict[str, list[str]] = {}
-        for row in await self._store.read(lambda connection: connection.execute(select).all()):
-            found.setdefault(row.number, []).append(row.scope)
-        return found
-
 
 def scopes_of(
-    connection: sa.Connection, tenant: str, number: str, campaign_id: str | None
-) -> Sequence[str]:
-    """Read in which scopes a number (E.164) must not be called, in somebody else's transaction."""
-    select = sa.select(do_not_call.c.scope).where(
-        do_not_call.c.number == number, _counting(tenant, campaign_id)
+    connection: sa.Connection, tenant: str, numbers: Sequence[str], campaign_id: str | None
+) -> Mapping[str, Sequence[str]]:
+    """Read in which scopes *numbers* (E.164) must not be called, in somebody else's transaction.
+
+    Those that are on no list are not in it.
+    """
+    listed = do_not_call.c
+    select = sa.select(listed.number, listed.scope).where(
+        listed.number.in_(numbers), _counting(tenant, campaign_id)
     )
-    return tuple(connection.scalars(select.order_by(do_not_call.c.scope)))
+    found: dict[str, tuple[str, ...]] = {}
+    for number, scope in connection.execute(select.order_by(listed.scope)):
+        found[number] = (*found.get(number, ()), scope)
+    return found
 
 
 def _news(row: Mapping[str, Any]) -> Happened:

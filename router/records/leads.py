@@ -196,10 +196,7 @@ class Leads:
 
     async def page(self, found: LeadList, *, after: int = 0, limit: int) -> Sequence[StoredLead]:
         """Give the leads behind position *after*, in their order, ``MAX_PAGE`` at most."""
-        query = sa.select(leads).where(leads.c.list_id == found.id, leads.c.position > after)
-        query = query.order_by(leads.c.position).limit(min(limit, MAX_PAGE))
-        rows = await self._store.read(lambda c: c.execute(query).mappings().all())
-        return [stored_lead(dict(row)) for row in rows]
+        return await self._store.read(lambda c: leads_after(c, found.id, after, limit))
 
     async def of_number(self, found: LeadList, number: str) -> StoredLead | None:
         """Find a number (E.164) in a list."""
@@ -290,6 +287,15 @@ def _rows(list_id: str, table: LeadTable, first: int) -> list[dict[str, Any]]:
 def _list(row: dict[str, Any]) -> LeadList:
     values = {column.name: row[column.name] for column in _SHOWN}
     return LeadList(**{**values, "columns": tuple(json.loads(values["columns"]))})
+
+
+def leads_after(
+    connection: sa.Connection, list_id: str, after: int, limit: int
+) -> Sequence[StoredLead]:
+    """Read the leads of a list behind position *after*, in somebody else's transaction."""
+    query = sa.select(leads).where(leads.c.list_id == list_id, leads.c.position > after)
+    query = query.order_by(leads.c.position).limit(min(limit, MAX_PAGE))
+    return [stored_lead(dict(row)) for row in connection.execute(query).mappings()]
 
 
 def stored_lead(row: dict[str, Any]) -> StoredLead:

@@ -6,71 +6,47 @@ import sqlalchemy as sa
 
 from router.campaigns.gate import DAY_S, Spent
 from router.campaigns.model import Campaign
-from router.db import Store
 from router.records.attempts import call_attempt
 from router.records.call_tables import calls
 from router.records.numbers import numbers
-from router.records.rung import forms_of, known_as, rung, rung_at
+from router.records.rung import people_of, rung_at
 
 
-class PastCalls:
-    """Questions about calls that were. Each raises StoreUnavailable."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def called(self, tenant: str, since: float) -> Mapping[str, Sequence[float]]:
-        """Give when each number was called, by number (E.164); of all campaigns."""
-        row = call_attempt.c
-        tried = sa.select(row.number, row.claimed_at.label("at")).where(
-            _was_call(tenant), row.claimed_at > since
-        )
-        others = sa.select(rung.c.number, rung.c.at).where(
-            rung.c.tenant == tenant,
-            rung.c.at > since,
-            ~sa.exists().where(row.attempt_id == rung.c.call_id),
-        )
-        query = sa.union_all(tried, others)
-        found: dict[str, list[float]] = {}
-        for one in await self._store.read(lambda c: c.execute(query).all()):
-            found.setdefault(one.number, []).append(one.at)
-        return found
-
-    async def spent(self, tenant: str, campaign: Campaign, at: float) -> Spent:
-        """Say what a campaign has spent until *at*."""
-        return await self._store.read(lambda c: spent_of(c, tenant, campaign, at))
-
-    async def call_s(self, tenant: str, campaign: str) -> float | None:
-        """Say how long a campaign's calls took on average, ringing included; ``None``: none yet."""
-        query = sa.select(sa.func.avg(calls.c.ended_at - calls.c.started_at)).where(
-            calls.c.tenant == tenant,
-            calls.c.direction == "outbound",
-            calls.c.campaign_id == campaign,
-            calls.c.ended_at.is_not(None),
-        )
-        took_s = await self._store.read(lambda c: c.scalar(query))
-        return None if took_s is None else float(took_s)
-
-    async def own_numbers(self, tenant: str) -> frozenset[str]:
-        """Give the numbers at which people have called us."""
-        query = sa.select(calls.c.dialed_number).distinct()
-        query = query.where(calls.c.tenant == tenant, calls.c.direction == "inbound")
-        rows = await self._store.read(lambda c: c.scalars(query).all())
-        return frozenset(known_as(one) for one in rows)
+def call_s_of(connection: sa.Connection, tenant: str, campaign: str) -> float | None:
+    """Say how long a campaign's calls took on average, ringing included; ``None``: none yet."""
+    query = sa.select(sa.func.avg(calls.c.ended_at - calls.c.started_at)).where(
+        calls.c.tenant == tenant,
+        calls.c.direction == "outbound",
+        calls.c.campaign_id == campaign,
+        calls.c.ended_at.is_not(None),
+    )
+    took_s = connection.scalar(query)
+    return None if took_s is None else float(took_s)
 
 
-def called_at(connection: sa.Connection, tenant: str, number: str, since: float) -> Sequence[float]:
-    """Say when *number* (E.164) was called since, in somebody else's transaction.
+def called_at(
+    connection: sa.Connection, tenant: str, numbers: Sequence[str], since: float
+) -> Mapping[str, Sequence[float]]:
+    """Say when *numbers* (E.164) were called since, in somebody else's transaction.
 
     A call of ours has an attempt and, a moment later, a record of the same id; it counts once. What
     the gate refused, or was never sent, was no call.
     """
     row = call_attempt.c
-    query = sa.select(row.attempt_id, row.claimed_at).where(
-        _was_call(tenant), row.number == number, row.claimed_at > since
+    # Without the tenant: for many numbers SQLite would go through all attempts of the tenant.
+    query = sa.select(row.number, row.attempt_id, row.claimed_at, row.tenant).where(
+        _was_call(), row.number.in_(numbers), row.claimed_at > since
     )
-    ours = {one.attempt_id: one.claimed_at for one in connection.execute(query)}
-    return [*ours.values(), *rung_at(connection, tenant, number, since, but_calls=ours)]
+    found: dict[str, list[float]] = {}
+    ours = set()
+    for one in connection.execute(query.order_by(row.claimed_at, row.attempt_id)):
+        if one.tenant == tenant:
+            ours.add((one.number, one.attempt_id))
+            found.setdefault(one.number, []).append(one.claimed_at)
+    for number, call_id, at in rung_at(connection, tenant, numbers, since):
+        if (number, call_id) not in ours:
+            found.setdefault(number, []).append(at)
+    return found
 
 
 def spent_of(connection: sa.Connection, tenant: str, campaign: Campaign, at: float) -> Spent:
@@ -101,7 +77,8 @@ def spent_of(connection: sa.Connection, tenant: str, campaign: Campaign, at: flo
     row = call_attempt.c
     recent = sa.case((row.claimed_at > at - DAY_S, 1), else_=0)
     unrecorded = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(recent), 0)).where(
-        _was_call(tenant),
+        row.tenant == tenant,
+        _was_call(),
         row.campaign == campaign.key,
         row.claimed_at > since,
         ~sa.exists().where(calls.c.call_id == row.attempt_id),
@@ -115,19 +92,20 @@ def spent_of(connection: sa.Connection, tenant: str, campaign: Campaign, at: flo
     )
 
 
-def _was_call(tenant: str) -> sa.ColumnElement[bool]:
-    row = call_attempt.c
-    return (row.tenant == tenant) & (row.dialed_at.is_not(None) | (row.state == "claimed"))
+def _was_call() -> sa.ColumnElement[bool]:
+    return call_attempt.c.dialed_at.is_not(None) | (call_attempt.c.state == "claimed")
 
 
-def is_ours(connection: sa.Connection, tenant: str, number: str) -> bool:
-    """Whether *number* (E.164) is anybody's here, or people have called us at it."""
-    entered = sa.select(numbers.c.number).where(numbers.c.number == number)
-    if connection.execute(entered).first() is not None:
-        return True
-    query = sa.select(calls.c.call_id).where(
+def ours_of(connection: sa.Connection, tenant: str, asked: Sequence[str]) -> frozenset[str]:
+    """Say which of *asked* (E.164) are anybody's here, or people have called us at."""
+    entered = sa.select(numbers.c.number).where(numbers.c.number.in_(asked))
+    people = people_of(asked)
+    dialed = sa.select(calls.c.dialed_number).where(
         calls.c.tenant == tenant,
         calls.c.direction == "inbound",
-        calls.c.dialed_number.in_(forms_of(number)),
+        calls.c.dialed_number.in_(people),
     )
-    return connection.execute(query.limit(1)).first() is not None
+    found = set(connection.scalars(entered))
+    for form in connection.scalars(dialed.distinct()):
+        found.update(people[form])
+    return frozenset(found)

@@ -4,7 +4,7 @@ The records keep numbers as trunks and other backends write them. Here they are 
 person is found again in whatever notation they were called.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -58,18 +58,29 @@ def known_as(written: str | None) -> str:
 
 
 def rung_at(
-    connection: sa.Connection, tenant: str, number: str, since: float, *, but_calls: Collection[str]
-) -> Sequence[float]:
-    """Say when *number* (E.164) was rung since, in other calls than these."""
+    connection: sa.Connection, tenant: str, numbers: Iterable[str], since: float
+) -> Sequence[tuple[str, str, float]]:
+    """Say who of *numbers* (E.164) was rung since, in which call and when, earliest first."""
+    people = people_of(numbers)
     # Without the tenant: SQLite would go through all that the tenant has rung in that time.
-    query = sa.select(rung.c.at, rung.c.call_id, rung.c.tenant).where(
-        rung.c.number.in_(forms_of(number)), rung.c.at > since
+    query = sa.select(rung.c.number, rung.c.call_id, rung.c.at, rung.c.tenant).where(
+        rung.c.number.in_(people), rung.c.at > since
     )
     return [
-        row.at
-        for row in connection.execute(query)
-        if row.tenant == tenant and row.call_id not in but_calls
+        (number, row.call_id, row.at)
+        for row in connection.execute(query.order_by(rung.c.at, rung.c.call_id, rung.c.number))
+        if row.tenant == tenant
+        for number in people[row.number]
     ]
+
+
+def people_of(numbers: Iterable[str]) -> Mapping[str, Sequence[str]]:
+    """Give *numbers* (E.164) by each form that one may have been noted in."""
+    found: dict[str, list[str]] = {}
+    for number in numbers:
+        for form in forms_of(number):
+            found.setdefault(form, []).append(number)
+    return found
 
 
 def forms_of(number: str) -> list[str]:

@@ -10,8 +10,8 @@ from router.db import Store
 from router.errors import CampaignRefused
 from router.records.call_tables import calls
 from router.records.campaigns import Campaigns
-from router.records.do_not_call import EVERYWHERE, DoNotCall, campaign_scope
-from router.records.past_calls import PastCalls
+from router.records.do_not_call import EVERYWHERE, DoNotCall, campaign_scope, scopes_of
+from router.records.past_calls import called_at, ours_of, spent_of
 from router.records.rung import note_rung
 
 ONE = read_campaign({"name": "One", "retries": {"busy": {"times": 2, "after_s": 600}}})
@@ -79,12 +79,16 @@ async def test_earlier_calls_are_found_however_the_number_was_written(store: Sto
             note_rung(connection, row)
 
     await store.write(keep)
-    past = PastCalls(store)
+    one = read_campaign({"name": "One", "budget_calls": 9})
+    asked = ["+13125550101", "+13125550199"]
 
-    assert sorted((await past.called("default", 50.0))["+13125550101"]) == [100.0, 200.0]
-    spent = await past.spent("default", read_campaign({"name": "One", "budget_calls": 9}), 200.0)
+    times = await store.read(lambda c: called_at(c, "default", asked, 50.0))
+    spent = await store.read(lambda c: spent_of(c, "default", one, 200.0))
+    ours = await store.read(lambda c: ours_of(c, "default", asked))
+
+    assert times == {"+13125550101": [100.0, 200.0]}
     assert (spent.calls, spent.calls_in_a_day, spent.minutes) == (1, 1, 0.0)
-    assert await past.own_numbers("default") == {"+13125550199"}
+    assert ours == {"+13125550199"}
 
 
 async def test_the_numbers_that_must_not_be_called_are_those_of_the_campaign_and_of_all(
@@ -99,10 +103,12 @@ async def test_the_numbers_that_must_not_be_called_are_those_of_the_campaign_and
     await listed.add("+13125550104", source="api", scope=EVERYWHERE, tenant="other")
     await listed.add("+13125550105", source="api", tenant="other")
 
-    found = await listed.scopes(campaign_id="one")
-    assert {number: sorted(scopes) for number, scopes in found.items()} == {
-        "+13125550101": ["tenant"],
-        "+13125550102": ["campaign:one", "tenant"],
-        "+13125550104": ["everywhere"],
+    asked = [f"+1312555010{last}" for last in range(10)]
+    of_one = await store.read(lambda c: scopes_of(c, "default", asked, "one"))
+    of_all = await store.read(lambda c: scopes_of(c, "default", asked, None))
+    assert of_one == {
+        "+13125550101": ("tenant",),
+        "+13125550102": ("campaign:one", "tenant"),
+        "+13125550104": ("everywhere",),
     }
-    assert set(await listed.scopes()) == {"+13125550101", "+13125550102", "+13125550104"}
+    assert set(of_all) == {"+13125550101", "+13125550102", "+13125550104"}

@@ -1,5 +1,6 @@
 """What the gate is told, on each database, in the transaction that would allow a dial."""
 
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,11 +13,12 @@ from router.campaigns.leads import Lead
 from router.campaigns.model import read_campaign
 from router.campaigns.policies import shipped
 from router.db import Store
+from router.records.attempts import call_attempt
 from router.records.call_tables import calls
 from router.records.campaigns import Campaigns, KnownCampaign
 from router.records.consents import Consents, Given
 from router.records.do_not_call import EVERYWHERE, DoNotCall, campaign_scope
-from router.records.gate_inputs import gather
+from router.records.gate_inputs import gather, gather_many, standing_of
 from router.records.numbers import Numbers
 from router.records.rung import note_rung
 from tests.fakes_personas import FakeClock
@@ -210,3 +212,90 @@ async def test_a_number_that_was_entered_is_nobody_to_call(desk: Desk) -> None:
     await Numbers(desk.store, clock=desk.clock).assign(NUMBER, "other")
 
     assert (await desk.ask(campaign)).because == "own_number"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_is_read_of_many_is_what_is_read_of_each(desk: Desk, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - the same each time
+    numbers = [f"+1312555{last:04}" for last in range(100, 160)]
+    campaign = await desk.campaign(budget_calls=500, budget_minutes_per_day=900)
+    await _live(desk, chance, numbers)
+    own = frozenset(chance.sample(numbers, 3))
+    leads = [
+        Lead(
+            phone=number,
+            timezone=chance.choice(("", "Asia/Tokyo")),
+            variables=chance.choice(({}, AGREED)),
+        )
+        for number in (*chance.sample(numbers, 50), "+493090182001", numbers[0])
+    ]
+
+    def both(connection: sa.Connection) -> None:
+        stands = standing_of(connection, campaign, NOON, tenant="default")
+        for known in (own, None):
+            many = gather_many(
+                connection,
+                leads,
+                campaign,
+                NOON,
+                tenant="default",
+                own_numbers=known,
+                stands=stands,
+            )
+            each = [
+                gather(connection, lead, campaign, NOON, tenant="default", own_numbers=known)
+                for lead in leads
+            ]
+            assert list(many) == each
+            assert known is None or any(one.listed for one in each)
+            assert known is None or any(len(one.called_at or ()) > 1 for one in each)
+
+    await desk.store.write(both, patient=True)
+
+
+async def _live(desk: Desk, chance: random.Random, numbers: list[str]) -> None:
+    """Keep wishes, agreements, calls and numbers of all kinds."""
+    tenants = ("default", "default", "other")
+    for number in chance.sample(numbers, 20):
+        scope = chance.choice(("tenant", EVERYWHERE, campaign_scope("one"), campaign_scope("two")))
+        await desk.do_not_call.add(number, source="api", scope=scope, tenant=chance.choice(tenants))
+        agreed = [Given(number, Consent(what, NOON - 60, "form")) for what in ("sms", "calls")]
+        await desk.consents.give(chance.choice(tenants), agreed, via="api")
+        await desk.consents.withdraw("default", chance.choice(numbers), "calls", via="call")
+    for call in range(40):
+        number = chance.choice(numbers)
+        form = chance.choice((number, number[1:], number[2:], f"00{number[1:]}"))
+        column = chance.choice(("caller", "dialed_number"))
+        await desk.rang(
+            f"{call:032x}",
+            **{column: form},
+            tenant=chance.choice(tenants),
+            direction=chance.choice(("outbound", "outbound", "inbound")),
+            campaign_id=chance.choice(("one", "two")),
+            started_at=NOON - chance.choice((60, 90_000, 700_000)),
+            duration_s=30.0,
+        )
+    await Numbers(desk.store, clock=desk.clock).assign(chance.choice(numbers), "other")
+    texts = {
+        column.name: ""
+        for column in call_attempt.c
+        if not column.nullable and column.type.python_type is str
+    }
+    rows = [
+        {
+            **texts,
+            "attempt_id": f"{call:032x}",  # some have a record as well
+            **dict.fromkeys(("lead_id", "room", "identity"), str(call)),
+            "tenant": chance.choice(tenants),
+            "campaign": chance.choice(("one", "two")),
+            "tries": 1,
+            "number": chance.choice(numbers),
+            "state": chance.choice(("claimed", "failed")),
+            "claimed_at": NOON - chance.choice((60, 90_000, 700_000)),
+            "dialed_at": chance.choice((None, NOON - 50)),
+            "ended_at": NOON - 10,
+            "settled": True,
+        }
+        for call in range(20, 70)
+    ]
+    await desk.store.write(lambda c: c.execute(sa.insert(call_attempt), rows))
