@@ -47,7 +47,8 @@ def mask(text: str) -> str:
         digits = [char for char in found[0] if char.isdecimal()]
         return f"[…{digits[-2]}{digits[-1]}]"
 
-    if len(_DIGIT.findall(text)) < _FEWEST_DIGITS:  # as in most texts; the search takes longer
+    # Most texts are short or have few digits, and the search takes longer.
+    if len(text) < _FEWEST_DIGITS or len(_DIGIT.findall(text)) < _FEWEST_DIGITS:
         return text
     return _NUMBER.sub(hide, text)
 

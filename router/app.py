@@ -114,6 +114,7 @@ def build_app(
                 asyncio.create_task(services.watch.run()),
                 asyncio.create_task(services.bookkeeping.run()),
                 asyncio.create_task(services.sweeper.run()),
+                asyncio.create_task(services.figures.run(busy=lambda: gate.loaded)),
                 asyncio.create_task(services.recorder.run()),
                 asyncio.create_task(services.notifier.run()),
                 asyncio.create_task(services.numbers.run()),

@@ -163,7 +163,7 @@ class Summary(BaseModel):
 async def list_calls(ask: Ask) -> Response:
     """List calls."""
     page = await _calls(ask)
-    return await listed(ask, [asdict(row) for row in page.rows], page.next, _CSV_COLUMNS)
+    return await listed(ask, [row.cells() for row in page.rows], page.next, _CSV_COLUMNS)
 
 
 async def list_sessions(ask: Ask) -> Response:
@@ -203,7 +203,7 @@ async def show_call(ask: Ask) -> Response:
     timeline = [event.model_dump() for event in await records.timeline(call_id)]
     facts = [_fact(fact) for fact in await records.facts_so_far(call_id)]
     document = {
-        "call": asdict(record),
+        "call": record.cells(),
         "recording": asdict(recording) if recording else None,
         "transcript": [event for event in timeline if event["kind"] == "turn"],
         "facts": facts,

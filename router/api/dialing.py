@@ -78,20 +78,6 @@ class RunShown(BaseModel):
     current: list[AttemptShown]
 
 
-class WhichAttempts(BaseModel):
-    """Which attempts of a campaign."""
-
-    model_config = _STRICT
-    state: Annotated[str | None, Field(max_length=16, description="as uncertain")] = None
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
-
-
-class AttemptsShown(BaseModel):
-    """The latest, newest first."""
-
-    items: list[AttemptShown]
-
-
 class LegacyStart(BaseModel):
     """A lead by its index (from 1) or id, and the campaign by key, module or name."""
 
@@ -162,16 +148,6 @@ async def status(ask: Ask) -> Response:
     """Say how it stands."""
     key = (await find_campaign(ask, ask.path("key"))).campaign.key
     return JSONResponse(_shown(await ask.services.engine.status(key, tenant=ask.tenant)))
-
-
-async def attempts(ask: Ask) -> Response:
-    """List the latest attempts of a campaign."""
-    key = (await find_campaign(ask, ask.path("key"))).campaign.key
-    states = (ask.query.state,) if ask.query.state else ()
-    found = await ask.services.engine.attempts.latest(
-        ask.tenant, campaign=key, states=states, limit=ask.query.limit
-    )
-    return JSONResponse({"items": [_attempt(one) for one in found]})
 
 
 async def legacy_status(ask: Ask) -> Response:

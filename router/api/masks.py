@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from personas.logs import masked
+from personas.logs import mask, masked
 
 _ID: Final = re.compile(
     r"(msg_|(?=\d*[a-f]))[0-9a-f]{32}|out-[0-9a-f]{32}"
@@ -19,7 +19,9 @@ def masked_record(value: Any) -> Any:
     of leads with a place in it, and the hash of a persona are none, though many of their
     digits may stand in a row.
     """
-    if isinstance(value, str) and _ID.fullmatch(value):
+    if isinstance(value, str):
+        return value if _ID.fullmatch(value) else mask(value)
+    if value is None or isinstance(value, bool | float):  # as most of a record is
         return value
     if isinstance(value, Mapping):
         return {masked(key): masked_record(item) for key, item in value.items()}

@@ -642,15 +642,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     Endpoint(
         method="GET",
-        path="/campaigns/{key}/attempts",
-        handler=dialing.attempts,
-        needs="viewer",
-        summary="The latest calls of a campaign, and the uncertain ones",
-        query=dialing.WhichAttempts,
-        answer=dialing.AttemptsShown,
-    ),
-    Endpoint(
-        method="GET",
         path="/call/status",
         handler=dialing.legacy_status,
         needs="viewer",

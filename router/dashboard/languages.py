@@ -1,7 +1,7 @@
 """The languages of the pages: which one a reader wants, and its words, read from .po files."""
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from types import MappingProxyType
@@ -39,7 +39,12 @@ def language_cookie(language: str, *, secure: bool) -> str:
 def zone_of(headers: Mapping[str, str]) -> str:
     """Return the time zone that a reader chose; empty: their browser's, and UTC without scripts."""
     chosen = _cookie(headers.get("cookie", ""), ZONE_COOKIE).replace(".", "/")
-    return chosen if chosen in available_timezones() else ""
+    return chosen if chosen and chosen in _zones() else ""
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())  # it reads folders
 
 
 def zone_cookie(zone: str, *, secure: bool) -> str:

@@ -1,6 +1,5 @@
 """The first page: what goes on now, the figures of a day, what troubles calls to come."""
 
-from dataclasses import asdict
 from typing import Final
 
 from starlette.responses import Response
@@ -22,9 +21,9 @@ async def overview(visit: Visit) -> Response:
     alerts = await raised(services.store, tenant, figures.since, MEANINGS)
     return visit.render(
         "overview.html",
-        active=await visit.shown([asdict(row) for row in active.rows], clear=False),
+        active=await visit.shown([row.cells() for row in active.rows], clear=False),
         more_active=active.next is not None,
-        latest=await visit.shown([asdict(row) for row in latest.rows], clear=False),
+        latest=await visit.shown([row.cells() for row in latest.rows], clear=False),
         figures=figures,
         since=round(figures.since),
         alerts=shown(alerts),

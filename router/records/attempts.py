@@ -342,24 +342,6 @@ class Attempts:
         rows = await self._store.read(lambda c: c.execute(query).mappings().all())
         return [_attempt(dict(row)) for row in rows]
 
-    async def latest(
-        self,
-        tenant: str,
-        *,
-        campaign: str | None = None,
-        states: Collection[State] = (),
-        limit: int = 50,
-    ) -> Sequence[Attempt]:
-        """Give the latest, newest first; of *states* alone, if any are named."""
-        query = sa.select(call_attempt).where(call_attempt.c.tenant == tenant)
-        if campaign is not None:
-            query = query.where(call_attempt.c.campaign == campaign)
-        if states:
-            query = query.where(call_attempt.c.state.in_(states))
-        query = query.order_by(call_attempt.c.claimed_at.desc()).limit(limit)
-        rows = await self._store.read(lambda c: c.execute(query).mappings().all())
-        return [_attempt(dict(row)) for row in rows]
-
     async def counts(self, tenant: str, run_id: str) -> Mapping[str, int]:
         """Count the attempts of a run by state."""
         query = (

@@ -1,7 +1,8 @@
 """The tables of calls: what the router knows of each, what its agents told, and the facts.
 
 ``call_events`` is what was reported, as it came; ``calls`` and ``facts`` are made of it so that
-lists are quick. An event of attempt 0 is the router's own.
+lists are quick. An event of attempt 0 is the router's own. Triggers of the database keep
+``fact_counts`` in the transactions that write and delete facts.
 """
 
 import sqlalchemy as sa
@@ -71,3 +72,28 @@ facts = sa.Table(
     sa.Column("information", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
+
+#: How many facts there are is the sum over the parts, of which some may be below zero.
+fact_counts = sa.Table(
+    "fact_counts",
+    metadata,
+    sa.Column("tenant", sa.String(40), primary_key=True),
+    sa.Column("category", sa.String(200), primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def drop_empty_counts(connection: sa.Connection) -> None:
+    """Forget the names of categories of which there is no fact any more.
+
+    On PostgreSQL it holds up who writes facts, and is to be the only work of its transaction.
+    """
+    if connection.dialect.name != "sqlite":  # there, triggers do it
+        connection.exec_driver_sql("LOCK TABLE fact_counts IN SHARE ROW EXCLUSIVE MODE")
+    own = fact_counts.c
+    names = sa.tuple_(own.tenant, own.category)
+    empty = sa.select(own.tenant, own.category).group_by(own.tenant, own.category)
+    gone = empty.having(sa.func.sum(own.number) == 0)
+    connection.execute(sa.delete(fact_counts).where(names.in_(gone)))

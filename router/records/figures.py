@@ -2,10 +2,11 @@
 
 The database counts each hour once and this process keeps what it said: nobody reads a day's calls
 to show a page. The hours that calls still change (this one, the last, and the one that is only
-partly within the day) are counted each time; the others again now and then, a few at a time, for
-what is reported late or deleted.
+partly within the day) are counted each time. The others are counted in the background, from the
+start on, and again now and then, a few at a time, for what is reported late or deleted.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,18 +15,24 @@ from math import ceil
 from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
 from cachetools import LRUCache
 
 from router.db import Store
+from router.errors import StoreUnavailable
 from router.records.call_tables import calls
+
+log = structlog.get_logger(__name__)
 
 HOUR_S: Final = 3600
 DAY_HOURS: Final = 24
 FRESH_HOURS: Final = 2  # this one and the last: nearly all that changes is in them
 AGAIN_S: Final = 300.0  # after which an older hour is counted again
 AGAIN_AT_ONCE: Final = 2
+EVERY_S: Final = 20.0  # between two looks for hours that are missing or old
 MAX_SPAN_S: Final = 4 * HOUR_S  # of one reading, which has a deadline
-MAX_HOURS: Final = 2_000  # that are kept, of all tenants
+MAX_TENANTS: Final = 100  # of whom hours are counted before anybody looks
+MAX_HOURS: Final = 25 * MAX_TENANTS  # that are kept
 
 
 @dataclass(slots=True)
@@ -38,6 +45,8 @@ class Hour:
     by_persona: Counter[str] = field(default_factory=Counter)
     by_disposition: Counter[str] = field(default_factory=Counter)
     rings: Counter[int] = field(default_factory=Counter)  # ms, three digits of them, → calls
+    ring_p50_ms: float | None = None  # of the rings
+    ring_p95_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +81,27 @@ class DayFigures:
         self._store = store
         self._clock = clock
         self._kept: LRUCache[tuple[str, int], tuple[Hour, float]] = LRUCache(MAX_HOURS)
+        self._counting = asyncio.Lock()
+
+    async def run(self, *, busy: Callable[[], bool]) -> None:
+        """Keep the hours counted until cancelled, but not while it is *busy*."""
+        while True:
+            if not busy():
+                await self.turn()
+            await asyncio.sleep(EVERY_S)
+
+    async def turn(self) -> None:
+        """Count what is missing or old, of every tenant that has calls. Never raises."""
+        try:
+            for tenant in await self._store.read(_tenants):
+                now = self._clock()
+                hours = _whole_hours(now)
+                await self._count_missing(tenant, hours, now)
+                await self._count(tenant, self._old(tenant, hours, now), now)
+        except StoreUnavailable as exc:
+            log.warning("figures.not_counted", reason=exc.reason)
+        except Exception:  # the next turn may do better
+            log.exception("figures.crashed")
 
     async def of(self, tenant: str) -> Figures:
         """Count the calls of *tenant* that began within a day.
@@ -80,33 +110,42 @@ class DayFigures:
             StoreUnavailable: the database did not answer.
         """
         now = self._clock()
-        since, this = now - DAY_HOURS * HOUR_S, int(now // HOUR_S)
-        hours = range(int(since // HOUR_S), this + 1)
-        again = self._again(tenant, hours[1:], this, now)
-        counted: dict[int, Hour] = {}
-        for begin, end in [(since, (hours[0] + 1) * HOUR_S), *_spans(again)]:
-            counting = partial(_counted, tenant=tenant, since=begin, until=end)
-            counted |= await self._store.read(counting)
-        for hour in again:
-            self._kept[tenant, hour] = counted.get(hour, Hour()), now
-        parts = [counted.get(hours[0], Hour()), *(self._of(tenant, hour) for hour in hours[1:])]
+        older = _whole_hours(now)
+        await self._count_missing(tenant, older, now)
+        since, first, last = now - DAY_HOURS * HOUR_S, older[0] - 1, older[-1] + FRESH_HOURS
+        spans = (since, float(older[0] * HOUR_S)), (float((older[-1] + 1) * HOUR_S), None)
+        fresh = await self._store.read(partial(_counted, tenant=tenant, spans=spans))
+        hours = range(first, last + 1)
+        kept = {hour: self._kept.get((tenant, hour), (Hour(), 0.0))[0] for hour in older}
+        parts = [kept.get(hour) or fresh.get(hour, Hour()) for hour in hours]
         return _figures(since, hours, parts)
 
-    def _of(self, tenant: str, hour: int) -> Hour:
-        kept = self._kept.get((tenant, hour))
-        return kept[0] if kept is not None else Hour()
+    async def _count_missing(self, tenant: str, hours: Iterable[int], now: float) -> None:
+        """Count those of *hours* that nobody has; who comes meanwhile waits for it."""
+        if all((tenant, hour) in self._kept for hour in hours):
+            return
+        async with self._counting:
+            missing = [hour for hour in hours if (tenant, hour) not in self._kept]
+            await self._count(tenant, missing, now)
 
-    def _again(self, tenant: str, hours: Iterable[int], this: int, now: float) -> list[int]:
-        """Return which of *hours* are to be counted."""
-        wanted, old = set[int](), list[tuple[float, int]]()
-        for hour in hours:
-            kept = self._kept.get((tenant, hour))
-            # An hour that was this one or the last when it was counted has gone on since.
-            if kept is None or hour > this - FRESH_HOURS or kept[1] < (hour + 2) * HOUR_S:
-                wanted.add(hour)
-            elif kept[1] <= now - AGAIN_S:
-                old.append((kept[1], hour))
-        return sorted(wanted | {hour for _, hour in sorted(old)[:AGAIN_AT_ONCE]})
+    async def _count(self, tenant: str, hours: Sequence[int], now: float) -> None:
+        for span in _spans(hours):
+            found = await self._store.read(partial(_counted, tenant=tenant, spans=(span,)))
+            for hour in hours:
+                if span[0] <= hour * HOUR_S < span[1]:
+                    self._kept[tenant, hour] = found.get(hour, Hour()), now
+
+    def _old(self, tenant: str, hours: Iterable[int], now: float) -> list[int]:
+        """Return those of *hours* that are to be counted again."""
+        counted = {hour: kept for hour in hours if (kept := self._kept.get((tenant, hour)))}
+        old = [hour for hour, (_, at) in counted.items() if at <= now - AGAIN_S]
+        return sorted(sorted(old, key=lambda hour: counted[hour][1])[:AGAIN_AT_ONCE])
+
+
+def _whole_hours(now: float) -> range:
+    """Return the hours that lie within the day before *now* and have not much to come."""
+    since = now - DAY_HOURS * HOUR_S
+    return range(int(since // HOUR_S) + 1, int(now // HOUR_S) - FRESH_HOURS + 1)
 
 
 def percentile(rings: Counter[int], share: float) -> float | None:
@@ -131,10 +170,33 @@ def _spans(hours: Sequence[int]) -> list[tuple[float, float]]:
     return spans
 
 
-def _counted(connection: sa.Connection, tenant: str, since: float, until: float) -> dict[int, Hour]:
-    """Count by the hour what began in a span."""
+def _tenants(connection: sa.Connection) -> list[str]:
+    """Return who has calls, by a step of the index for each."""
+    found: list[str] = []
+    lowest = sa.select(sa.func.min(calls.c.tenant))
+    while (name := connection.scalar(lowest)) is not None and len(found) < MAX_TENANTS:
+        found.append(name)
+        lowest = sa.select(sa.func.min(calls.c.tenant)).where(calls.c.tenant > name)
+    return found
+
+
+def _counted(
+    connection: sa.Connection, tenant: str, spans: Iterable[tuple[float, float | None]]
+) -> dict[int, Hour]:
+    """Count by the hour what began in *spans*, of which none shares an hour with another."""
+    found: dict[int, Hour] = {}
+    for since, until in spans:
+        found |= _counted_in(connection, tenant, since, until)
+    return found
+
+
+def _counted_in(
+    connection: sa.Connection, tenant: str, since: float, until: float | None
+) -> dict[int, Hour]:
     row = calls.c
-    within = (row.tenant == tenant) & (row.started_at >= since) & (row.started_at < until)
+    within = (row.tenant == tenant) & (row.started_at >= since)
+    if until is not None:
+        within &= row.started_at < until
     hour = sa.cast(sa.func.floor(row.started_at / HOUR_S), sa.Integer)
     names = (row.persona_origin, row.persona_name, row.disposition)
     troubled = sa.func.sum(sa.case((row.problems > 0, 1), else_=0))
@@ -153,6 +215,9 @@ def _counted(connection: sa.Connection, tenant: str, since: float, until: float)
     rings = sa.select(hour, ring, sa.func.count()).where(within, row.ring_ms.is_not(None))
     for at, ms, number in connection.execute(rings.group_by(hour, ring)):
         found[int(at)].rings[int(ms)] += number
+    for one in found.values():
+        one.ring_p50_ms = percentile(one.rings, 0.5)
+        one.ring_p95_ms = percentile(one.rings, 0.95)
     return found
 
 
@@ -186,8 +251,8 @@ def _figures(since: float, hours: Sequence[int], parts: Sequence[Hour]) -> Figur
             Point(
                 at=hour * HOUR_S,
                 calls=part.calls,
-                ring_p50_ms=percentile(part.rings, 0.5),
-                ring_p95_ms=percentile(part.rings, 0.95),
+                ring_p50_ms=part.ring_p50_ms,
+                ring_p95_ms=part.ring_p95_ms,
             )
             for hour, part in zip(hours, parts, strict=True)
         ],

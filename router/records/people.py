@@ -22,7 +22,7 @@ from router.errors import ErasureRefused
 from router.principals import DEFAULT_TENANT
 from router.records.appointments import appointments
 from router.records.attempts import call_attempt
-from router.records.call_tables import calls, events, facts
+from router.records.call_tables import calls, drop_empty_counts, events, facts
 from router.records.claims import claims
 from router.records.consents import consents
 from router.records.do_not_call import do_not_call
@@ -95,6 +95,7 @@ class People:
             fix = "a call with this person goes on; try again when it is over"
             raise ErasureRefused("going_on", fix=fix)
         counts = await self._store.write(lambda c: self._erase(c, traces), patient=True)
+        await self._store.write(drop_empty_counts, patient=True)
         await self._store.scrub()
         return counts
 

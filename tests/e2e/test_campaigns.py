@@ -66,7 +66,7 @@ class Office:
                 await asyncio.sleep(0.05)  # the stand-in tells of no number in particular
 
     async def attempts(self) -> list[dict[str, Any]]:
-        answer = await self.client.get("/api/campaigns/spring/attempts")
+        answer = await self.client.get("/api/attempts?campaign=spring")
         items: list[dict[str, Any]] = answer.json()["items"]
         return items
 
@@ -150,4 +150,4 @@ async def test_a_phone_that_rings_stops_when_the_operator_ends_the_call(office: 
     assert stopped["status"] == "idle"
     await callee.wait_until(lambda one: one.times.ended_at, timeout_s=10, what="end")
     latest = (await office.attempts())[0]
-    assert (latest["lead"], latest["state"]) == (1, "canceled")
+    assert (latest["position"], latest["state"]) == (1, "canceled")

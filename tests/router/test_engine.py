@@ -1,6 +1,6 @@
 """Campaigns that run, against rooms that a test fills."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from router.records.calls import Calls
 from router.records.campaigns import Campaigns
 from router.records.do_not_call import DoNotCall
 from router.records.leads import Leads
+from router.records.outcomes import AttemptFilter, Outcomes
 from router.records.runs import Capacity, Runs, Taken
 from tests.fakes_dialing import FakeLine, report
 
@@ -97,8 +98,11 @@ class Desk:
             await engine.placed()
             self.now += step_s
 
-    async def only(self, engine: Engine) -> Attempt:
-        [attempt] = await engine.attempts.latest("default")
+    async def attempts(self) -> Sequence[Attempt]:
+        return (await Outcomes(self.store).page(AttemptFilter(tenant="default"))).rows
+
+    async def only(self) -> Attempt:
+        [attempt] = await self.attempts()
         return attempt
 
 
@@ -150,7 +154,7 @@ async def test_the_agent_is_told_whom_to_dial_as_whom_and_what_to_say(desk: Desk
 
     [order] = desk.line.orders
     call = order["_call"]
-    attempt = await desk.only(engine)
+    attempt = await desk.only()
     assert order["personality"] == "You call [Prospect Name]."
     assert order["welcome_message"] == "This is an automated assistant. Hello [Prospect Name]!"
     assert call["variables"]["name"] == "Ann"
@@ -193,15 +197,15 @@ async def test_a_call_that_was_answered_is_seen_so_and_over_when_its_room_is(des
     engine = desk.engine()
     await engine.start("spring", mode="one")
     await desk.turns(engine)
-    attempt = await desk.only(engine)
+    attempt = await desk.only()
     desk.line.show(attempt.room, callee="active")
 
     await desk.turns(engine)
-    assert (await desk.only(engine)).state == "answered"
+    assert (await desk.only()).state == "answered"
     desk.line.rooms.clear()
     await desk.turns(engine, 2, step_s=40)
 
-    ended = await desk.only(engine)
+    ended = await desk.only()
     assert (ended.state, ended.because, ended.is_open) == ("answered", "the room is gone", False)
 
 
@@ -210,7 +214,7 @@ async def test_when_no_agent_comes_nobody_was_called(desk: Desk) -> None:
     await engine.start("spring", mode="one")
     await desk.turns(engine, 3, step_s=20)
 
-    ended = await desk.only(engine)
+    ended = await desk.only()
     assert (ended.state, ended.because) == ("failed", "no agent came")
     assert desk.line.ended == [ended.room]
 
@@ -219,11 +223,11 @@ async def test_a_phone_that_rings_without_an_agent_is_hung_up(desk: Desk) -> Non
     engine = desk.engine()
     await engine.start("spring", mode="one")
     await desk.turns(engine)
-    attempt = await desk.only(engine)
+    attempt = await desk.only()
     desk.line.show(attempt.room, agent=False)
     await desk.turns(engine, 4, step_s=4)
 
-    ended = await desk.only(engine)
+    ended = await desk.only()
     assert (ended.state, ended.because) == ("canceled", "the agent was lost while it rang")
     assert desk.line.removed == [ended.identity]
 
@@ -232,14 +236,14 @@ async def test_what_a_dead_router_dialed_is_looked_at_and_never_dialed_again(des
     dead = desk.engine("dead")
     await dead.start("spring", mode="one")
     await desk.turns(dead)
-    attempt = await desk.only(dead)
+    attempt = await desk.only()
     desk.line.show(attempt.room, callee="active")
     desk.now += OWNER_S + 1
 
     other = desk.engine("other")
     await desk.turns(other, 2)
 
-    found = await desk.only(other)
+    found = await desk.only()
     assert (found.state, found.owner, len(desk.line.orders)) == ("answered", "other", 1)
 
 
@@ -253,11 +257,11 @@ async def test_what_nobody_can_tell_any_more_is_uncertain_until_its_agent_report
 
     other = desk.engine("other")
     await desk.turns(other, 3, step_s=31)
-    found = await desk.only(other)
+    found = await desk.only()
     assert (found.state, len(desk.line.orders)) == ("uncertain", 1)
 
     await other.heard(report(found.attempt_id, "declined"))
-    assert (await desk.only(other)).state == "declined"
+    assert (await desk.only()).state == "declined"
 
 
 async def test_what_a_dead_router_never_sent_is_called_by_another(desk: Desk) -> None:
@@ -288,7 +292,7 @@ async def test_stopping_now_hangs_up_and_pausing_does_not(desk: Desk) -> None:
     engine = desk.engine()
     await engine.start("spring", mode="next")
     await desk.turns(engine)
-    attempt = await desk.only(engine)
+    attempt = await desk.only()
     desk.line.show(attempt.room)
 
     assert (await engine.pause("spring")).state == "pausing"
@@ -296,7 +300,7 @@ async def test_stopping_now_hangs_up_and_pausing_does_not(desk: Desk) -> None:
     assert (await engine.stop("spring", now=True)).state == "idle"
 
     assert desk.line.removed == [attempt.identity]
-    assert (await desk.only(engine)).state == "canceled"
+    assert (await desk.only()).state == "canceled"
 
 
 async def test_what_is_hung_up_before_its_agent_dialed_is_hung_up_until_no_agent_may_dial(
@@ -305,15 +309,15 @@ async def test_what_is_hung_up_before_its_agent_dialed_is_hung_up_until_no_agent
     engine = desk.engine()
     await engine.start("spring", mode="one")
     await desk.turns(engine)
-    attempt = await desk.only(engine)
+    attempt = await desk.only()
     await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
-    assert (await desk.only(engine)).is_open
+    assert (await desk.only()).is_open
 
     desk.line.show(attempt.room)  # the agent was on its way, and has dialed
     await desk.turns(engine)
 
     assert desk.line.removed[-1] == attempt.identity
-    ended = await desk.only(engine)
+    ended = await desk.only()
     assert (ended.state, ended.because) == ("canceled", "an opt-out")
 
 
@@ -321,13 +325,13 @@ async def test_an_agent_that_never_came_is_not_waited_for_after_hanging_up(desk:
     engine = desk.engine()
     await engine.start("spring", mode="one")
     await desk.turns(engine)
-    attempt = await desk.only(engine)
+    attempt = await desk.only()
     await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
     desk.now += ORDER_S + ORDER_SLACK_S
 
     await desk.turns(engine)
 
-    assert (await desk.only(engine)).state == "canceled"
+    assert (await desk.only()).state == "canceled"
 
 
 async def test_what_an_agent_says_of_a_call_that_was_cut_off_is_that_it_was_canceled(
@@ -336,28 +340,28 @@ async def test_what_an_agent_says_of_a_call_that_was_cut_off_is_that_it_was_canc
     engine = desk.engine()
     await engine.start("spring", mode="one")
     await desk.turns(engine)
-    attempt = await desk.only(engine)
+    attempt = await desk.only()
     await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
 
     await engine.heard(report(attempt.attempt_id, "uncertain"))
 
-    assert (await desk.only(engine)).state == "canceled"
+    assert (await desk.only()).state == "canceled"
 
 
 async def test_a_wish_to_hang_up_outlives_a_livekit_that_is_away(desk: Desk) -> None:
     engine = desk.engine()
     await engine.start("spring", mode="one")
     await desk.turns(engine)
-    attempt = await desk.only(engine)
+    attempt = await desk.only()
     desk.line.show(attempt.room)
     desk.line.away = True
     await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
-    assert (await desk.only(engine)).is_open
+    assert (await desk.only()).is_open
     desk.line.away = False
 
     await desk.turns(engine)
 
-    ended = await desk.only(engine)
+    ended = await desk.only()
     assert (ended.state, ended.because) == ("canceled", "an opt-out")
 
 
@@ -375,7 +379,7 @@ async def test_a_dispatch_that_may_have_been_done_is_not_done_again(
     desk.line.failing = None
     await desk.turns(engine, 3)
 
-    assert (await desk.only(engine)).state == state
+    assert (await desk.only()).state == state
     assert desk.line.orders == []
 
 
@@ -388,11 +392,11 @@ async def test_a_campaign_whose_calls_all_fail_is_left_alone_for_a_while(desk: D
     await desk.turns(engine, 20, step_s=0.1)
 
     assert "campaign spring" in (await engine.status("spring")).tripped
-    failed = len(await engine.attempts.latest("default"))
+    failed = len(await desk.attempts())
     assert failed < 20
     await desk.turns(engine, 2, step_s=31)
 
-    assert len(await engine.attempts.latest("default")) > failed
+    assert len(await desk.attempts()) > failed
 
 
 async def test_editing_a_campaign_counts_from_the_next_lead_and_is_recorded(desk: Desk) -> None:
@@ -407,7 +411,7 @@ async def test_editing_a_campaign_counts_from_the_next_lead_and_is_recorded(desk
         "This is an automated assistant. Hello [Prospect Name]!",
         "This is an automated assistant. Good day!",
     ]
-    versions = {one.campaign_version for one in await engine.attempts.latest("default")}
+    versions = {one.campaign_version for one in await desk.attempts()}
     assert len(versions) == 2
 
 
@@ -460,7 +464,7 @@ async def test_a_phone_that_rings_is_hung_up_in_the_turn_after_an_opt_out(desk: 
     engine = desk.engine()
     await engine.start("spring", mode="one")
     await desk.turns(engine)
-    attempt = await desk.only(engine)
+    attempt = await desk.only()
     desk.line.show(attempt.room)
     await desk.turns(engine)
     assert desk.line.removed == []
@@ -470,5 +474,5 @@ async def test_a_phone_that_rings_is_hung_up_in_the_turn_after_an_opt_out(desk: 
 
     assert desk.line.removed == [attempt.identity]
     assert desk.line.ended == [attempt.room]
-    ended = await desk.only(engine)
+    ended = await desk.only()
     assert (ended.state, ended.because) == ("canceled", "asked not to be called")

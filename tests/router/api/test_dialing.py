@@ -50,8 +50,8 @@ async def test_a_campaign_runs_through_its_list_and_says_why_nobody_was_called(
     done = await until(client, "/api/campaigns/default/status", state="idle")
 
     assert (done["counts"], done["because"]) == ({"refused": 2}, "the list is done")
-    listed = (await client.get("/api/campaigns/default/attempts?state=refused")).json()["items"]
-    assert [(one["lead"], one["because"]) for one in listed] == [
+    listed = (await client.get("/api/attempts?campaign=default&state=refused")).json()["items"]
+    assert [(one["position"], one["because"]) for one in listed] == [
         (2, "no_consent"),
         (1, "no_consent"),
     ]
@@ -76,8 +76,8 @@ async def test_older_clients_call_a_lead_by_its_index_with_a_form(
         "default",
         "no_consent",
     )
-    listed = (await client.get("/api/campaigns/default/attempts")).json()["items"]
-    assert [one["lead"] for one in listed] == [2]
+    listed = (await client.get("/api/attempts?campaign=default")).json()["items"]
+    assert [one["position"] for one in listed] == [2]
     assert (await client.post(f"{prefix}/call/stop")).json()["status"] == "idle"
 
 

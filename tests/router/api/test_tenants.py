@@ -128,7 +128,6 @@ API: dict[str, Knock] = {
     ),
     "POST /campaigns/{key}/archive": Knock("hidden", f"/campaigns/{ITS}/archive", body={}),
     "GET /campaigns/{key}/status": Knock("hidden", f"/campaigns/{ITS}/status", shows=True),
-    "GET /campaigns/{key}/attempts": Knock("hidden", f"/campaigns/{ITS}/attempts"),
     "POST /campaigns/{key}/run": Knock(
         "hidden", f"/campaigns/{ITS}/run", body={"list": "none.csv"}, refused="no_list"
     ),

@@ -1,13 +1,17 @@
 """Figures of a day, on both databases: the same as counting every call."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from personas.reports import Closed, Opened, Problem
 from router.db import Store
+from router.records.call_tables import calls
 from router.records.figures import AGAIN_S, HOUR_S, DayFigures, percentile
 from tests.router.records.test_calls import NOW, Bench, event
 
@@ -61,11 +65,45 @@ async def test_what_is_new_and_what_is_told_late_is_counted(bench: Bench) -> Non
 
     await call(bench, 4, ago_s=12 * HOUR_S, ring_ms=100)
     bench.clock.now += AGAIN_S
+    assert (await figures.of("default")).calls == 3  # nobody who looks waits for that
     for _ in range(25):  # a few old hours at a time
-        last = await figures.of("default")
-    assert last.calls == 4
+        await figures.turn()
+    assert (await figures.of("default")).calls == 4
     bench.clock.now += 14 * HOUR_S
     assert (await figures.of("default")).calls == 2
+
+
+async def test_the_first_look_finds_the_day_counted_for_every_tenant(bench: Bench) -> None:
+    for number, tenant in enumerate(("default", "north", "south")):
+        await call(bench, number, ago_s=(5 + number) * HOUR_S, ring_ms=100, tenant=tenant)
+    figures = DayFigures(bench.store, clock=bench.clock)
+    await figures.turn()
+    await bench.store.write(lambda c: c.execute(sa.delete(calls)))
+
+    for tenant in ("default", "north", "south"):
+        assert (await figures.of(tenant)).calls == 1  # nothing of these hours is read again
+
+
+async def test_counting_rests_while_calls_ring_and_outlives_a_database_that_is_away(
+    bench: Bench, tmp_path: Path
+) -> None:
+    asked = asyncio.Event()
+
+    def busy() -> bool:
+        asked.set()
+        return True
+
+    figures = DayFigures(bench.store, clock=bench.clock)
+    await call(bench, 1, ago_s=5 * HOUR_S, ring_ms=100)
+    task = asyncio.create_task(figures.run(busy=busy))
+    await asked.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    assert (await figures.of("default")).calls == 1
+
+    store = Store(f"sqlite:///{tmp_path / 'empty.db'}")  # without a schema
+    await DayFigures(store, clock=bench.clock).turn()
+    await store.aclose()
 
 
 def test_a_percentile_is_the_value_that_so_many_do_not_exceed() -> None:

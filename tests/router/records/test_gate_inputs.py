@@ -227,7 +227,7 @@ async def test_what_is_read_of_many_is_what_is_read_of_each(desk: Desk, seed: in
             timezone=chance.choice(("", "Asia/Tokyo")),
             variables=chance.choice(({}, AGREED)),
         )
-        for number in (*chance.sample(numbers, 50), "+493090182001", numbers[0], "12")
+        for number in (*chance.sample(numbers, 50), "+493090182001", numbers[0])
     ]
 
     def both(connection: sa.Connection) -> None:

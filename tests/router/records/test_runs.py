@@ -18,6 +18,7 @@ from router.errors import RunRefused
 from router.records.attempts import Attempt, Attempts, Order, Refused
 from router.records.campaigns import KnownCampaign
 from router.records.leads import Leads, StoredLead
+from router.records.outcomes import AttemptFilter, Outcomes
 from router.records.runs import Capacity, Nothing, Runs, Taken
 
 FAST = read_campaign({"name": "Fast", "calls_per_second": 100, "concurrency": 1000})
@@ -133,7 +134,7 @@ async def test_what_the_gate_refuses_is_written_down_and_is_no_open_call(bench: 
     refused = await attempts.claim(single())
 
     assert refused == Refused("do_not_call")
-    [row] = await attempts.latest("default")
+    [row] = (await Outcomes(bench.store).page(AttemptFilter(tenant="default"))).rows
     assert (row.state, row.is_open, row.verdict["because"]) == ("refused", False, "do_not_call")
     assert await attempts.open() == []
 
