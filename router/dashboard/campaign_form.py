@@ -8,7 +8,8 @@ from router.campaigns.model import DAYS, Campaign
 from router.errors import RequestRefused
 
 RETRIED: Final = ("no_answer", "busy", "voicemail", "failed")
-TICKED: Final = (*(f"day_{day}" for day in DAYS), "auto_next", "tools")
+_TICKS: Final = ("auto_next", "tools", "recorded")
+TICKED: Final = (*(f"day_{day}" for day in DAYS), *_TICKS)
 _SAME: Final = (
     "name",
     "agent_text",
@@ -20,6 +21,12 @@ _SAME: Final = (
     "calls_per_second",
 )
 _NUMBERS: Final = {"concurrency": int, "calls_per_second": float}
+_BUDGETS: Final = {
+    "budget_calls": int,
+    "budget_calls_per_day": int,
+    "budget_minutes": float,
+    "budget_minutes_per_day": float,
+}
 
 
 def fields_of(campaign: Campaign) -> dict[str, str]:
@@ -33,9 +40,10 @@ def fields_of(campaign: Campaign) -> dict[str, str]:
         fields[f"{name}_times"] = str(retry.times) if retry else ""
         fields[f"{name}_after_min"] = f"{retry.after_s / 60:g}" if retry else ""
     fields["countries"] = ", ".join(campaign.countries)
-    budget = campaign.budget_calls
-    fields["budget_calls"] = "" if budget is None else str(budget)
-    fields |= {name: "on" for name in ("auto_next", "tools") if getattr(campaign, name)}
+    for name in _BUDGETS:
+        budget = getattr(campaign, name)
+        fields[name] = "" if budget is None else str(budget).removesuffix(".0")
+    fields |= {name: "on" for name in _TICKS if getattr(campaign, name)}
     return fields
 
 
@@ -63,9 +71,10 @@ def changes_of(form: Mapping[str, str]) -> dict[str, Any]:
     }
     listed = form.get("countries", "").replace(",", " ").split()
     changes["countries"] = [country.upper() for country in listed]
-    budget = form.get("budget_calls", "").strip()
-    changes["budget_calls"] = _number("budget_calls", budget, int) if budget else None
-    return changes | {name: bool(form.get(name)) for name in ("auto_next", "tools")}
+    for name, kind in _BUDGETS.items():
+        budget = form.get(name, "").strip()
+        changes[name] = _number(name, budget, kind) if budget else None
+    return changes | {name: bool(form.get(name)) for name in _TICKS}
 
 
 def _lines(text: str) -> str:

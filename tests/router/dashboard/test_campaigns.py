@@ -70,6 +70,10 @@ def test_the_fields_of_a_form_are_read_back_as_the_same_campaign() -> None:
             "window": {"days": ["mon", "fri"], "opens": "09:30", "closes": "17:00"},
             "countries": ["DE", "US"],
             "budget_calls": 40,
+            "budget_calls_per_day": 0,
+            "budget_minutes": 1234567.5,
+            "budget_minutes_per_day": 90,
+            "recorded": True,
             "calls_per_second": 0.5,
             "tools": False,
         }
@@ -85,6 +89,7 @@ async def test_a_campaign_is_made_changed_copied_and_put_away_and_the_audit_know
     made = await sent(client, "/campaigns", name="Spring <b>Sale</b>")
     page = await client.get(made.headers["location"])
     form = form_of(page.text) | {"session_text": "Hello [Prospect Name].", "day_sun": ""}
+    form |= {"budget_minutes_per_day": "90,5", "budget_calls_per_day": "12", "recorded": "on"}
     changed = await client.post(f"{made.headers['location']}/change", data=form)
     again = await client.get(changed.headers["location"])
     copied = await sent(client, f"{made.headers['location']}/duplicate", name="Summer")
@@ -96,6 +101,9 @@ async def test_a_campaign_is_made_changed_copied_and_put_away_and_the_audit_know
     assert "Spring &lt;b&gt;Sale" in page.text
     assert form_of(again.text)["session_text"] == "Hello [Prospect Name]."
     assert "day_sun" not in form_of(again.text)
+    found = form_of(again.text)
+    assert (found["budget_minutes_per_day"], found["budget_calls_per_day"]) == ("90.5", "12")
+    assert found["recorded"] == "on"
     assert form_of(again.text)["day_sat"] == "on"
     assert copied.headers["location"] == "/campaigns/summer"
     assert "spring-b-sale-b" not in listed.text.split("<main")[1]
@@ -168,6 +176,7 @@ async def test_the_launch_preview_counts_leads_by_cause_and_shows_a_script(
 
     assert 'href="/leads"' in empty.split("<main")[1].split("</nav>")[1]
     assert "without consent" in page
+    assert "it would take" in page
     assert "Hello Bo, this is an automated assistant" in page
     assert 'href="/leads/one.csv#bad"' in page
     assert gone.status_code == 404

@@ -15,6 +15,7 @@ from router.dashboard.dialer import DISPOSITIONS
 from router.dashboard.languages import LANGUAGES, words
 from router.dashboard.runs import FUNNEL
 from router.dashboard.table import PAGES
+from router.records import recordings
 from router.records.attempts import State
 
 TEMPLATES = Path(dashboard.__file__).parent / "templates"
@@ -35,7 +36,13 @@ def test_german_has_every_word_and_none_that_nobody_asks_for() -> None:
     named |= {"house", "file", "stale", "last_known_good", "inbound", "outbound"}
     named |= {"warning", "error", "Not possible", "fresh", "revalidating", "absent"}
     named |= {"builtin", "made", "call", "api", "csv", "cli"}
-    named |= {*get_args(State), *get_args(RunState), *DISPOSITIONS, *FUNNEL}
+    named |= {
+        *get_args(State),
+        *get_args(recordings.State),
+        *get_args(RunState),
+        *DISPOSITIONS,
+        *FUNNEL,
+    }
     named |= {*refusals.FIXES, *refusals.FIXES.values()}
     named |= {*WORDS.values(), *FIXES, *FIXES.values(), *DAYS}
 

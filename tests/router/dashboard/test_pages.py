@@ -14,6 +14,7 @@ from router.dashboard.assets import FOLDER, assets
 from router.dashboard.pages import safe_path
 from router.dashboard.table import PAGES
 from router.principals import ROLES, Role
+from router.routing import Egress
 from tests.router.api.rig import PASSWORD, Rig, open_rig
 from tests.router.dashboard.rig import (
     CALLER,
@@ -157,6 +158,28 @@ async def test_a_call_is_shown_with_its_stages_persona_words_and_facts_and_no_nu
     for text in (page, listed, first):
         assert CALLER[2:] not in text
         assert DIALED[2:] not in text
+
+
+async def test_a_call_says_what_became_of_its_recording_and_links_it(rig: Rig) -> None:
+    await told(rig, CALL_ID, ENDED, at=time.time() - 100)
+    rows = rig.services.recorder.rows
+    link = f"https://calls.example.org/{CALL_ID}.ogg"
+    async with rig.client() as client:
+        await signed_in(rig, client, "viewer")
+        none = (await client.get(f"/calls/{CALL_ID}")).text
+        await rows.ask(CALL_ID, "default", "x.ogg")
+        await rows.began(CALL_ID, "EG_1")
+        pages = [(await client.get(f"/calls/{CALL_ID}")).text]
+        for state, location in (("ACTIVE", "javascript:alert(1)"), ("COMPLETE", link)):
+            rows.heard(Egress("EG_1", f"EGRESS_{state}", location, 1.0, 2.0, ""))
+            await rig.services.store.flush()
+            pages.append((await client.get(f"/calls/{CALL_ID}")).text)
+
+    assert "<dt>Recording</dt>" not in none
+    assert all("<dt>Recording</dt>" in page for page in pages)
+    assert "x.ogg" in pages[0]
+    assert 'href="javascript' not in pages[1]
+    assert f'href="{link}"' in pages[2]
 
 
 async def test_an_operator_may_see_numbers_and_that_is_audited(rig: Rig) -> None:
