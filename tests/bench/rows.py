@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import psycopg
 
+from router.dashboard.table import PAGES
 from router.db import Store
 from router.records.call_tables import calls, events, facts
 from tests import postgres
@@ -28,17 +29,24 @@ FACTS: Final = 10
 ROUNDS: Final = 24  # all but the slowest one count
 WANTED_MS: Final = 300.0
 CALL: Final = f"{7:032x}"
+ASKED_WITH_MORE: Final = {"/numbers/diff"}
 PATHS: Final = (
-    "/",
-    "/calls",
+    *(
+        page.path
+        for page in PAGES
+        if page.method == "GET" and page.needs in {"viewer", "operator"}
+        if "{" not in page.path and page.path not in ASKED_WITH_MORE
+    ),
     "/calls?persona_name=Persona+3&disposition=answered",
     "/calls?caller=%2B13125550107",
+    "/calls?direction=outbound",  # of which there is none
     "/calls?open=true",
     f"/calls/{CALL}",
-    "/webhooks",
     "/api/summary",
     "/api/figures",
     "/api/calls?limit=500",
+    "/api/calls?limit=500&format=csv",
+    "/api/sessions?limit=500",
     "/api/information?category=request&limit=500",
     "/api/information?caller=%2B13125550107&limit=500",
 )
