@@ -182,7 +182,10 @@ async def open_site(folder: Path) -> AsyncIterator[Site]:
         await rung(rig, OVER, now - 600)
         await told(rig, RUNNING, *conversation()[:3], at=now - 20)
         await outbound(rig)
-        config = uvicorn.Config(rig.app, port=0, lifespan="off", log_config=None)
+        # A test that fails leaves streams open, which would be waited for.
+        config = uvicorn.Config(
+            rig.app, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=5
+        )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it

@@ -71,7 +71,7 @@ async def test_an_open_overview_shows_a_new_call_and_an_open_call_its_next_words
 
     hours, calls = await overview.evaluate("drawn.get('volume').data")
     assert all(hour % 3600 == 0 for hour in hours)
-    assert sum(calls) == 4
+    assert sum(calls) == 3
     assert troubles == []
     assert asked < 10  # nobody asks again and again
     await context.close()
