@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from router.cli.exits import FAILED, OK_MARK, CheckFailed, NotThere
+from router.cli.kept import settings_for, with_store
 from router.errors import CampaignRefused
 from router.principals import DEFAULT_TENANT
 
@@ -45,7 +46,7 @@ def list_campaigns(
     """List campaigns; those in files that cannot be read are named."""
     from router.campaign_files import read_files
 
-    settings = _settings(dev)
+    settings = settings_for(dev)
     listed = _with_campaigns(settings, lambda campaigns: campaigns.list(tenant))
     for one in read_files(settings)[1]:
         print(f"{FAILED} {one.file}: {one.why}", file=sys.stderr)
@@ -62,7 +63,7 @@ def show(key: Key, tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> None:
     """Print a campaign as YAML, as a file of CAMPAIGNS_DIR has it."""
     import yaml
 
-    known = _with_campaigns(_settings(dev), lambda campaigns: campaigns.find(tenant, key))
+    known = _with_campaigns(settings_for(dev), lambda campaigns: campaigns.find(tenant, key))
     if known is None:
         raise _no_such_campaign()
     document = known.campaign.model_dump(mode="json")
@@ -77,7 +78,7 @@ def lint(
     """Check campaign files; a Python module is read and never run."""
     from router.campaign_files import read_file
 
-    settings, failed = _settings(dev), 0
+    settings, failed = settings_for(dev), 0
     for file in files:
         try:
             read_file(file, (settings.campaign_agent_name, settings.campaign_session_name))
@@ -99,7 +100,7 @@ def import_campaign(
     """Keep a campaign, so that it can be changed; a Python module is read and never run."""
     from router.campaign_files import read_file
 
-    settings = _settings(dev)
+    settings = settings_for(dev)
     names = (settings.campaign_agent_name, settings.campaign_session_name)
     campaign = read_file(file, names)
     _with_campaigns(settings, lambda campaigns: campaigns.add(tenant, campaign))
@@ -123,7 +124,7 @@ def check(
     from router.campaigns.policies import shipped
     from router.records.gate_inputs import gather_many, standing_of
 
-    settings, now = _settings(dev), _time(at)
+    settings, now = settings_for(dev), _time(at)
     parsed = parse(number, settings.default_region)
     if parsed is None:
         raise CheckFailed("not allowed: not_a_number")
@@ -183,7 +184,7 @@ def run_campaign(
     """Have the routers call a list of leads, and show how far they are; --dry-run never dials."""
     from router.cli import dialing
 
-    settings = _settings(dev)
+    settings = settings_for(dev)
     if dry_run:
         _preview(settings, tenant, key, lead_list or None, row, _time(at))
         return
@@ -243,7 +244,7 @@ def status(
     """Say how a campaign's run stands: leads, results, who is being called, what is uncertain."""
     from router.cli import dialing
 
-    found = dialing.with_desk(_settings(dev), lambda desk: desk.status(tenant, key))
+    found = dialing.with_desk(settings_for(dev), lambda desk: desk.status(tenant, key))
     print(dialing.as_json(found) if as_json else dialing.as_text(found))
 
 
@@ -254,7 +255,7 @@ def _wish(dev: bool, tenant: str, key: str, wanted: "Wish", *, now: bool = False
         await dialing.wish(desk, tenant, key, wanted, now=now)
         return await desk.status(tenant, key)
 
-    print(dialing.with_desk(_settings(dev), tell).state)
+    print(dialing.with_desk(settings_for(dev), tell).state)
 
 
 def _preview(
@@ -332,12 +333,6 @@ def _no_such_campaign() -> NotThere:
     return NotThere("there is no such campaign; `persona-router campaign list` shows them")
 
 
-def _settings(dev: bool) -> "RouterSettings":
-    from router.settings import RouterSettings
-
-    return RouterSettings.load(router_dev=dev or None)
-
-
 def _with_campaigns(settings: "RouterSettings", work: Callable[["Campaigns"], Awaitable[T]]) -> T:
     return _with_store(settings, lambda store: work(_campaigns(store, settings)))
 
@@ -351,15 +346,6 @@ def _campaigns(store: "Store", settings: "RouterSettings") -> "Campaigns":
 
 def _with_store(settings: "RouterSettings", work: Callable[["Store"], Awaitable[T]]) -> T:
     from personas import logs
-    from router.db import Store
 
     logs.configure(log_format="console", level="WARNING")
-
-    async def run() -> T:
-        store = await Store(settings.store_url()).open()
-        try:
-            return await work(store)
-        finally:
-            await store.aclose()
-
-    return asyncio.run(run())
+    return with_store(settings, work)

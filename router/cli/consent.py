@@ -1,6 +1,5 @@
 """`consent …`: what people have agreed to. They write to the database themselves."""
 
-import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from router.cli.exits import NotThere
+from router.cli.kept import bytes_of, e164, settings_for, with_store
 from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def list_agreements(
     """List them, the latest first; numbers are masked."""
     from personas.logs import masked
 
-    for one in _with_consents(lambda kept: _all(kept, tenant), _settings(dev)):
+    for one in _with_consents(lambda kept: _all(kept, tenant), settings_for(dev)):
         row = asdict(one) if clear else masked(asdict(one))
         state = "stands" if one.stands else "withdrawn"
         print(f"{row['number']:<17} {one.what:<12} {state:<10} {one.source or ''}")
@@ -55,8 +54,8 @@ def add(
     from router.campaigns.consent import Consent
     from router.records.consents import Given
 
-    settings = _settings(dev)
-    given = Given(_e164(number, settings), Consent(what.lower(), time.time(), source))
+    settings = settings_for(dev)
+    given = Given(e164(number, settings), Consent(what.lower(), time.time(), source))
     _with_consents(lambda kept: kept.give(tenant, [given], via="cli"), settings)
     print("added")
 
@@ -66,8 +65,8 @@ def withdraw(
     number: Number, what: What = "calls", tenant: Tenant = DEFAULT_TENANT, dev: Dev = False
 ) -> None:
     """Note that somebody takes it back, now; it counts for lists of leads as well."""
-    settings = _settings(dev)
-    wanted = _e164(number, settings)
+    settings = settings_for(dev)
+    wanted = e164(number, settings)
     _with_consents(lambda kept: kept.withdraw(tenant, wanted, what, via="cli"), settings)
     print("withdrawn")
 
@@ -83,12 +82,8 @@ def import_agreements(
     from router.campaigns.leads import MAX_BYTES, read_leads
     from router.records.consents import Given
 
-    settings = _settings(dev)
-    try:
-        with file.open("rb") as opened:
-            raw = opened.read(MAX_BYTES + 1)
-    except OSError as exc:
-        raise NotThere(f"cannot read {file}: {exc.strerror}") from None
+    settings = settings_for(dev)
+    raw = bytes_of(file, MAX_BYTES)
     table = read_leads(raw, settings.default_region)
     given = [
         Given(lead.phone, one) for _, lead in table.leads for one in consents_of(lead.variables)
@@ -104,29 +99,6 @@ async def _all(kept: "Consents", tenant: str) -> "list[Agreement]":
 
 
 def _with_consents(work: Callable[["Consents"], Awaitable[T]], settings: "RouterSettings") -> T:
-    from router.db import Store
     from router.records.consents import Consents
 
-    async def run() -> T:
-        store = await Store(settings.store_url()).open()
-        try:
-            return await work(Consents(store, clock=time.time))
-        finally:
-            await store.aclose()
-
-    return asyncio.run(run())
-
-
-def _settings(dev: bool) -> "RouterSettings":
-    from router.settings import RouterSettings
-
-    return RouterSettings.load(router_dev=dev or None)
-
-
-def _e164(written: str, settings: "RouterSettings") -> str:
-    from personas.phone import parse
-
-    number = parse(written, settings.default_region)
-    if number is None:
-        raise typer.BadParameter("this is no number; write it as E.164, or set DEFAULT_REGION")
-    return number.e164
+    return with_store(settings, lambda store: work(Consents(store, clock=time.time)))

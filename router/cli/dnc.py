@@ -1,6 +1,5 @@
 """`dnc …`: who must not be called. They write to the database themselves."""
 
-import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from router.cli.exits import CheckFailed, NotThere
+from router.cli.kept import bytes_of, e164, settings_for, with_store
 from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def list_entries(
     from router.api.tables import csv_of
     from router.records.do_not_call import Entry
 
-    found = _with_list(lambda entries: _all(entries, tenant, everywhere), _settings(dev))
+    found = _with_list(lambda entries: _all(entries, tenant, everywhere), settings_for(dev))
     rows = [asdict(one) if clear else masked(asdict(one)) for one in found]
     if as_csv:
         print(csv_of(rows, [field.name for field in fields(Entry)]), end="")
@@ -64,8 +64,8 @@ def add(
     dev: Dev = False,
 ) -> None:
     """Have a number not be called."""
-    settings = _settings(dev)
-    wanted = _e164(number, settings)
+    settings = settings_for(dev)
+    wanted = e164(number, settings)
     added = _with_list(
         lambda entries: entries.add(
             wanted, source="cli", scope=_scope(campaign, everywhere), reason=reason, tenant=tenant
@@ -84,8 +84,8 @@ def remove(
     dev: Dev = False,
 ) -> None:
     """Have a number be called again."""
-    settings = _settings(dev)
-    wanted = _e164(number, settings)
+    settings = settings_for(dev)
+    wanted = e164(number, settings)
     scope = _scope(campaign, everywhere)
     if not _with_list(lambda entries: entries.remove(wanted, scope=scope, tenant=tenant), settings):
         raise NotThere("it is not on the list; `persona-router dnc list` shows who is")
@@ -103,12 +103,8 @@ def import_entries(
     """Have the numbers of a CSV file not be called; exits with 6 when a line holds none."""
     from router.number_lists import MAX_BYTES, read_numbers
 
-    settings = _settings(dev)
-    try:
-        with file.open("rb") as opened:
-            raw = opened.read(MAX_BYTES + 1)
-    except OSError as exc:
-        raise NotThere(f"cannot read {file}: {exc.strerror}") from None
+    settings = settings_for(dev)
+    raw = bytes_of(file, MAX_BYTES)
     if len(raw) > MAX_BYTES:
         raise CheckFailed(f"the file has more than {MAX_BYTES // 1024 // 1024} MiB; split it")
     found = read_numbers(raw, settings.default_region)
@@ -144,23 +140,9 @@ async def _all(entries: "DoNotCall", tenant: str, everywhere: bool) -> "list[Ent
 
 
 def _with_list(work: Callable[["DoNotCall"], Awaitable[T]], settings: "RouterSettings") -> T:
-    from router.db import Store
     from router.records.do_not_call import DoNotCall
 
-    async def run() -> T:
-        store = await Store(settings.store_url()).open()
-        try:
-            return await work(DoNotCall(store, clock=time.time))
-        finally:
-            await store.aclose()
-
-    return asyncio.run(run())
-
-
-def _settings(dev: bool) -> "RouterSettings":
-    from router.settings import RouterSettings
-
-    return RouterSettings.load(router_dev=dev or None)
+    return with_store(settings, lambda store: work(DoNotCall(store, clock=time.time)))
 
 
 def _scope(campaign: str, everywhere: bool) -> str:
@@ -171,12 +153,3 @@ def _scope(campaign: str, everywhere: bool) -> str:
     if everywhere:
         return EVERYWHERE
     return campaign_scope(campaign) if campaign else OF_TENANT
-
-
-def _e164(written: str, settings: "RouterSettings") -> str:
-    from personas.phone import parse
-
-    number = parse(written, settings.default_region)
-    if number is None:
-        raise typer.BadParameter("this is no number; write it as E.164, or set DEFAULT_REGION")
-    return number.e164

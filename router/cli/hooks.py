@@ -1,6 +1,5 @@
 """`hooks …`: who is told of events. They write to the database themselves."""
 
-import asyncio
 import json
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from router.cli.exits import NotThere
+from router.cli.kept import settings_for, with_store
 from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def add(
     wanted = [known for known in EVENT_TYPES if not event or known in event]
     if event and len(wanted) != len(set(event)):
         raise typer.BadParameter(f"the events are {', '.join(EVENT_TYPES)}")
-    settings = _settings(dev)
+    settings = settings_for(dev)
     check_url(url, Neighbours.of(settings.hook_private_hosts))
     hook, secret = _with_hooks(lambda h: h.add(url, wanted, note=note, tenant=tenant), settings)
     print(f"added: {hook.id}", file=sys.stderr)
@@ -57,7 +57,7 @@ def add(
 @app.command("list")
 def list_hooks(as_json: AsJson = False, tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> None:
     """List them, without their secrets."""
-    found = _with_hooks(lambda hooks: hooks.all(tenant), _settings(dev))
+    found = _with_hooks(lambda hooks: hooks.all(tenant), settings_for(dev))
     if as_json:
         print(json.dumps([asdict(hook) for hook in found]))
         return
@@ -89,7 +89,7 @@ def enable(hook: HookId, tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> N
 @app.command()
 def remove(hook: HookId, tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> None:
     """Remove it and what it was told."""
-    if not _with_hooks(lambda hooks: hooks.remove(hook, tenant), _settings(dev)):
+    if not _with_hooks(lambda hooks: hooks.remove(hook, tenant), settings_for(dev)):
         raise NotThere(_UNKNOWN)
     print("removed")
 
@@ -97,7 +97,7 @@ def remove(hook: HookId, tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> N
 @app.command()
 def rotate(hook: HookId, tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> None:
     """Print a new secret; for a day the old one signs too."""
-    secret = _with_hooks(lambda hooks: hooks.rotate(hook, tenant), _settings(dev))
+    secret = _with_hooks(lambda hooks: hooks.rotate(hook, tenant), settings_for(dev))
     if secret is None:
         raise NotThere(_UNKNOWN)
     print(secret)
@@ -115,7 +115,7 @@ def notices(
     """List what they were told, the latest first, and what became of it."""
     page = _with_hooks(
         lambda hooks: hooks.notices(tenant, hook_id=hook or None, state=state or None, limit=last),
-        _settings(dev),
+        settings_for(dev),
     )
     if as_json:
         print(json.dumps([asdict(row) for row in page.rows]))
@@ -142,7 +142,7 @@ def replay(
     dev: Dev = False,
 ) -> None:
     """Send a notice once more, under the same id, or those of a time."""
-    settings = _settings(dev)
+    settings = settings_for(dev)
     if since is None:
         known = which.isascii() and which.isdigit() and len(which) < len(str(2**63))
         if not known or not _with_hooks(lambda h: h.replay(int(which), tenant), settings):
@@ -164,29 +164,15 @@ def replay(
 
 
 def _change(hook: str, tenant: str, dev: bool, *, disabled: bool) -> None:
-    changed = _with_hooks(lambda h: h.change(hook, tenant, disabled=disabled), _settings(dev))
+    changed = _with_hooks(lambda h: h.change(hook, tenant, disabled=disabled), settings_for(dev))
     if not changed:
         raise NotThere(_UNKNOWN)
 
 
 def _with_hooks(work: Callable[["Hooks"], Awaitable[T]], settings: "RouterSettings") -> T:
-    from router.db import Store
     from router.records.hooks import Hooks
 
-    async def run() -> T:
-        store = await Store(settings.store_url()).open()
-        try:
-            return await work(Hooks(store, clock=time.time))
-        finally:
-            await store.aclose()
-
-    return asyncio.run(run())
-
-
-def _settings(dev: bool) -> "RouterSettings":
-    from router.settings import RouterSettings
-
-    return RouterSettings.load(router_dev=dev or None)
+    return with_store(settings, lambda store: work(Hooks(store, clock=time.time)))
 
 
 def _day(at: float) -> str:

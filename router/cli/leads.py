@@ -1,6 +1,5 @@
 """`leads …`: lists of people to call. They write to the database themselves."""
 
-import asyncio
 import sys
 import time
 from collections import Counter
@@ -13,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from router.cli.exits import NotThere
+from router.cli.kept import bytes_of, settings_for, with_store
 from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from router.campaigns.leads import LeadTable
+    from router.db import Store
     from router.records.leads import LeadList, Leads
 
 T = TypeVar("T")
@@ -43,11 +44,7 @@ def import_list(
     from router.campaigns.leads import MAX_BYTES, read_leads, write_bad
     from router.settings import RouterSettings
 
-    try:
-        with file.open("rb") as opened:
-            raw = opened.read(MAX_BYTES + 1)
-    except OSError as exc:
-        raise NotThere(f"cannot read {file}: {exc.strerror}") from None
+    raw = bytes_of(file, MAX_BYTES)
 
     async def add(leads: "Leads") -> "LeadTable":
         with _progress() as told:
@@ -139,24 +136,18 @@ def _progress() -> Iterator[Callable[[str, int], None]]:
 
 def _with_leads(work: Callable[["Leads"], Awaitable[T]], dev: bool) -> T:
     from personas import logs
-    from router.db import Store
     from router.lead_files import read_lead_files
     from router.records.leads import Leads
-    from router.settings import RouterSettings
 
-    settings = RouterSettings.load(router_dev=dev or None)
+    settings = settings_for(dev)
     logs.configure(log_format="console", level="WARNING")
 
-    async def run() -> T:
-        store = await Store(settings.store_url()).open()
-        try:
-            leads = Leads(store, clock=time.time, region=settings.default_region)
-            await read_lead_files(leads, settings.leads_csv_path, settings.leads_csv_dir)
-            return await work(leads)
-        finally:
-            await store.aclose()
+    async def run(store: "Store") -> T:
+        leads = Leads(store, clock=time.time, region=settings.default_region)
+        await read_lead_files(leads, settings.leads_csv_path, settings.leads_csv_dir)
+        return await work(leads)
 
-    return asyncio.run(run())
+    return with_store(settings, run)
 
 
 async def _found(leads: "Leads", tenant: str, name: str) -> "LeadList":

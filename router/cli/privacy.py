@@ -1,6 +1,5 @@
 """`privacy …`: give out or erase what is kept of one person."""
 
-import asyncio
 import json
 import sys
 import time
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from router.cli.exits import NotThere
+from router.cli.kept import settings_for, with_store
 
 if TYPE_CHECKING:
+    from router.db import Store
     from router.erasure import Erasure
     from router.records.people import Person
     from router.settings import RouterSettings
@@ -29,7 +30,7 @@ Dev = Annotated[bool, typer.Option("--dev", help="Accept short secrets.")]
 @app.command()
 def export(number: Number, tenant: Tenant = "", dev: Dev = False) -> None:
     """Print all that is kept of a person, as JSON."""
-    settings = _settings(dev)
+    settings = settings_for(dev)
     person = _person(number, tenant, settings)
     found = _with_erasure(lambda erasure: erasure.export(person), settings)
     if not any(found.values()):
@@ -49,7 +50,7 @@ def erase(
     dev: Dev = False,
 ) -> None:
     """Erase a person; their wish not to be called stays."""
-    settings = _settings(dev)
+    settings = settings_for(dev)
     person = _person(number, tenant, settings)
     if not yes:
         typer.confirm("This cannot be undone. Erase?", abort=True, err=True)
@@ -75,14 +76,12 @@ def _with_erasure(
     settings: "RouterSettings",
     spool: Path | None = None,
 ) -> T:
-    from router.db import Store
     from router.erasure import Erasure
     from router.metrics import Metrics
     from router.records.people import People
     from router.services import lookup_from
 
-    async def run() -> T:
-        store = await Store(settings.store_url()).open()
+    async def run(store: "Store") -> T:
         lookup = lookup_from(settings, Metrics())
         try:
             people = People(store, clock=time.time)
@@ -90,12 +89,5 @@ def _with_erasure(
             return await work(Erasure(people=people, lookup=lookup, copies=copies, spool=spool))
         finally:
             await lookup.aclose()
-            await store.aclose()
 
-    return asyncio.run(run())
-
-
-def _settings(dev: bool) -> "RouterSettings":
-    from router.settings import RouterSettings
-
-    return RouterSettings.load(router_dev=dev or None)
+    return with_store(settings, run)

@@ -1,6 +1,5 @@
 """`users …` and `tokens …`: who may use the API. They write to the database themselves."""
 
-import asyncio
 import getpass
 import sys
 import time
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from router.cli.exits import CheckFailed, NotThere
+from router.cli.kept import settings_for, with_store
 from router.errors import AccountRefused
 from router.principals import DEFAULT_TENANT, ROLES, Role, role_of
 
@@ -131,21 +131,10 @@ def revoke_token(
 
 
 def _with_accounts(work: Callable[["Accounts"], Awaitable[T]], dev: bool) -> T:
-    from router.db import Store
     from router.records.accounts import Accounts
-    from router.settings import RouterSettings
-
-    settings = RouterSettings.load(router_dev=dev or None)
-
-    async def run() -> T:
-        store = await Store(settings.store_url()).open()
-        try:
-            return await work(Accounts(store, time.time))
-        finally:
-            await store.aclose()
 
     try:
-        return asyncio.run(run())
+        return with_store(settings_for(dev), lambda store: work(Accounts(store, time.time)))
     except AccountRefused as exc:
         raise CheckFailed(_WHY[exc.reason]) from None
 
