@@ -9,6 +9,7 @@ from router.db import Store
 from tests import postgres
 from tests.absent import absent
 from tests.fakes_personas import FakeClock
+from tests.router.api.rig import Rig, open_rig
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,10 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """A router in this process."""
+    async with open_rig(tmp_path) as rig:
+        yield rig

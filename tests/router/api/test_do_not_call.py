@@ -1,21 +1,12 @@
 """Operators read and change who is not called."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from router.number_lists import MAX_BYTES
-from tests.router.api.rig import Rig, open_rig
+from tests.router.api.rig import Rig
 
 NUMBER = "+13125550123"
 CSV = {"Content-Type": "text/csv"}
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with open_rig(tmp_path) as rig:
-        yield rig
 
 
 async def test_a_number_is_added_shown_masked_and_removed(rig: Rig) -> None:

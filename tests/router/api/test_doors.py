@@ -1,8 +1,6 @@
 """Every door of the router, tried by everybody: a new route fails here until it is decided."""
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,7 @@ from router.api.table import ENDPOINTS
 from router.app import API_PREFIXES, ROUTES
 from router.dashboard.table import PAGES
 from router.principals import ROLES
-from tests.router.api.rig import Rig, open_rig
+from tests.router.api.rig import Rig
 
 #: Routes outside the table: who they let in is decided by themselves, and tested with them.
 OPEN = {
@@ -35,12 +33,6 @@ def ways(*, open_ones: bool) -> list[object]:
         for one in (*ENDPOINTS, EVENTS)
         if open_ones or one.needs != "nothing"
     ]
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with open_rig(tmp_path) as rig:
-        yield rig
 
 
 def test_every_route_is_in_the_table_or_known_to_be_open() -> None:

@@ -13,12 +13,6 @@ from tests.router.api.rig import Rig, open_rig
 CSV = b"phone,prospect_name\n312 555 0101,Ann\n312-555-0101,Ann again\n+1 312 555 0102,=Bob\n"
 
 
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with open_rig(tmp_path) as rig:
-        yield rig
-
-
 async def sent(
     client: httpx.AsyncClient, raw: bytes = CSV, name: str = "one.csv", base: str = "/api"
 ) -> httpx.Response:

@@ -27,12 +27,6 @@ NOW = "?follow=false&after=0-1"
 WITHIN_S = 20.0
 
 
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with open_rig(tmp_path) as rig:
-        yield rig
-
-
 def read(text: str) -> list[dict[str, Any]]:
     """Return the events of a stream's text: id, event and data."""
     found = []

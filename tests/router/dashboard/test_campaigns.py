@@ -1,16 +1,13 @@
 """Campaigns on pages: made, changed, copied, put away, imported, and looked at before a launch."""
 
 import re
-from collections.abc import AsyncIterator
 from html import unescape
-from pathlib import Path
 
 import httpx
-import pytest
 
 from router.campaigns.model import read_campaign
 from router.dashboard.campaign_form import changes_of, fields_of
-from tests.router.api.rig import Rig, open_rig
+from tests.router.api.rig import Rig
 from tests.router.dashboard.rig import csrf_of, signed_in
 
 MODULE = b"""
@@ -25,19 +22,6 @@ LEADS = (
     b"+13125550102,Bo,Lakeside,,,\n"
     b"911,Cy,Lakeside,,,\n"
 )
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with open_rig(tmp_path) as rig:
-        yield rig
-
-
-@pytest.fixture
-async def client(rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
-    async with rig.client() as client:
-        await signed_in(rig, client, "operator")
-        yield client
 
 
 async def sent(client: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:

@@ -25,13 +25,6 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
         yield rig
 
 
-@pytest.fixture
-async def client(rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
-    async with rig.client() as client:
-        await signed_in(rig, client, "operator")
-        yield client
-
-
 async def sent(client: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
     csrf = csrf_of((await client.get("/dialer")).text)
     return await client.post(path, data={"csrf": csrf, **fields})

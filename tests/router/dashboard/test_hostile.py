@@ -2,14 +2,10 @@
 
 import re
 import time
-from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from itertools import product
-from pathlib import Path
 
-import pytest
-
-from tests.router.api.rig import Rig, open_rig
+from tests.router.api.rig import Rig
 from tests.router.dashboard.rig import ENDED, conversation, signed_in, told
 
 SCRIPTS = {"/calls": 3, "/": 5}  # our own files
@@ -60,12 +56,6 @@ class Seen(HTMLParser):
         self.elements.append(tag)
         self.attributes |= {name for name, _ in attrs}
         self.links += [value or "" for name, value in attrs if name in ("href", "src", "action")]
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with open_rig(tmp_path) as rig:
-        yield rig
 
 
 def looked_at(page: str) -> Seen:

@@ -1,31 +1,14 @@
 """Lists of leads and wishes not to be called, on pages."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import httpx
-import pytest
 
-from tests.router.api.rig import Rig, open_rig
+from tests.router.api.rig import Rig
 from tests.router.dashboard.rig import csrf_of, signed_in
 
 ROWS = [f"+1312555{number:04},Person {number}," for number in range(100, 160)]
 CSV = "\n".join(
     ["phone,prospect_name,note", "4.91E+11,Excel,x", "+13125550100,Ann,y", *ROWS, "12,Bo,=1+1"]
 ).encode()
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with open_rig(tmp_path) as rig:
-        yield rig
-
-
-@pytest.fixture
-async def client(rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
-    async with rig.client() as client:
-        await signed_in(rig, client, "operator")
-        yield client
 
 
 async def uploaded(client: httpx.AsyncClient, raw: bytes = CSV, **fields: str) -> httpx.Response:

@@ -2,23 +2,13 @@
 
 import json
 import shlex
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from router.api.openapi import document
 from router.api.table import ENDPOINTS
 from router.dashboard.manual import operations
-from tests.router.api.rig import Rig, open_rig
+from tests.router.api.rig import Rig
 
 SHOWN = list(operations(document(ENDPOINTS, "/api")))
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with open_rig(tmp_path) as rig:
-        yield rig
 
 
 def test_every_route_has_a_line_of_curl_that_says_the_same() -> None:

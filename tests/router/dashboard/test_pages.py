@@ -4,8 +4,6 @@ import gzip
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +13,7 @@ from router.dashboard.pages import safe_path
 from router.dashboard.table import PAGES
 from router.principals import ROLES, Role
 from router.routing import Egress
-from tests.router.api.rig import PASSWORD, Rig, open_rig
+from tests.router.api.rig import PASSWORD, Rig
 from tests.router.dashboard.rig import (
     CALLER,
     DIALED,
@@ -30,12 +28,6 @@ from tests.router.dashboard.rig import (
 CALL_ID = "0123456789abcdef0123456789abcdef"  # ten digits in a row: no phone number
 OTHER_ID = "b" * 32
 READ = [page.path for page in PAGES if page.method == "GET" and page.needs != "nothing"]
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with open_rig(tmp_path) as rig:
-        yield rig
 
 
 async def test_a_stranger_is_sent_to_the_form_and_then_to_where_they_wanted_to(rig: Rig) -> None:

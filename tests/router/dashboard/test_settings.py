@@ -2,19 +2,12 @@
 
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.router.api.rig import PASSWORD, Rig, open_rig
+from tests.router.api.rig import PASSWORD, Rig
 from tests.router.dashboard.rig import csrf_of, signed_in
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with open_rig(tmp_path) as rig:
-        yield rig
 
 
 @pytest.fixture
