@@ -89,24 +89,20 @@ class Evidence:
 
     async def counts(self, metric: str) -> dict[str, float]:
         """Return the samples of one of the router's counters by the value of its label."""
-        page = (await self.http.get("/metrics")).raise_for_status().text
-        return {
-            ",".join(sample.labels.values()): sample.value
-            for family in text_string_to_metric_families(page)
-            if family.name == f"persona_router_{metric}"
-            for sample in family.samples
-            if sample.name.endswith("_total")
-        }
+        return await self._samples(metric, "_total")
 
     async def timed(self, metric: str) -> dict[str, float]:
         """Return how often one of the router's histograms was told, by the value of its label."""
+        return await self._samples(metric, "_count")
+
+    async def _samples(self, metric: str, ending: str) -> dict[str, float]:
         page = (await self.http.get("/metrics")).raise_for_status().text
         return {
             ",".join(sample.labels.values()): sample.value
             for family in text_string_to_metric_families(page)
             if family.name == f"persona_router_{metric}"
             for sample in family.samples
-            if sample.name.endswith("_count")
+            if sample.name.endswith(ending)
         }
 
     async def deliver(self, caller: Phone) -> httpx.Response:
