@@ -24,7 +24,11 @@ async def test_an_upload_says_how_far_it_is_and_what_is_wrong_with_a_file(
     await site.sign_in(context)
     page = await context.new_page()
     said: list[str] = []
-    await page.expose_function("told", lambda text: said.append(text))
+
+    def note(text: str) -> None:
+        said.append(text)
+
+    await page.expose_function("told", note)
     await page.goto(f"{site.url}/leads")
     await page.get_by_text("is being imported, 0 of 2000 leads").wait_for()
 
