@@ -5,7 +5,8 @@ PostgreSQL. Measured, that is a fifth of the time that its asyncio driver for SQ
 crosses threads for each call of the driver. While a SQLite transaction is under way, what else is
 to be written waits, and is then committed together.
 
-For the few rows that a call needs there is a way past the threads: ``quick`` and ``quick_many``.
+For the few rows that a call needs there is a way past the threads: ``quick`` and ``quick_many``,
+and ``at_once`` for a few records.
 """
 
 import asyncio
@@ -37,6 +38,7 @@ metadata = MetaData()
 
 DEADLINE_S = 2.0  # for a caller of `write` or `read`
 SOON_S = 0.01  # how long `write_soon` waits for a transaction to join
+FEW = 16  # writes that are made at once, for want of a thread's worth of work
 LOCK_WAIT_MS = 1500  # for another process's transaction
 UPGRADE_WAIT_MS = 20_000  # for another replica's upgrade
 UPGRADE_PAUSE_S = 0.05
@@ -78,7 +80,8 @@ class Store:
         self._writers = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
         self._writer: Connection | None = None
-        self._quick: sqlite3.Connection | None = None
+        self._here: Connection | None = None  # the event loop's own, which never waits
+        self._quick: sqlite3.Connection | None = None  # what is under it
         self._waiting: list[_Write] = []
         self._soon: list[_Write] = []  # what the next transaction takes along
         self._soon_timer: asyncio.TimerHandle | None = None
@@ -216,6 +219,22 @@ class Store:
             return False
         return True
 
+    def at_once(self, work: Work[T]) -> T | None:
+        """Run *work*, of about a millisecond, in a transaction in the event loop.
+
+        None: nothing was done, because another connection is writing, the database is in trouble,
+        or it is PostgreSQL. ``write`` then waits, or says what is wrong. A thread lets go of the
+        interpreter with each row, and while the loop is busy it waits half a millisecond to get it
+        back, with the database locked: what a call needs could not be written at once meanwhile.
+        """
+        if self._here is None:
+            return None
+        try:
+            with self._here.begin():
+                return work(self._here)
+        except Exception:  # noqa: BLE001  # who tries next says what is wrong
+            return None
+
     async def scrub(self) -> None:
         """Leave nothing of what was deleted in the database's files, as far as it lies with it.
 
@@ -258,7 +277,20 @@ class Store:
             self._note(work, time.perf_counter() - began, failure)
 
     def _commit_soon(self) -> None:
+        """Commit what ``write_soon`` was given: here, if it is little.
+
+        In a thread it would lock out the next calls' rows, which then came here as well, and so on.
+        """
         self._soon_timer = None
+        writes = self._soon
+        if not (self._under_way or self._waiting) and len(writes) <= FEW:
+            answers = self.at_once(lambda connection: [one.work(connection) for one in writes])
+            if answers is not None:
+                self._soon = []
+                self._idle.set()
+                for write, answer in zip(writes, answers, strict=True):
+                    write.done(answer, None)
+                return
         self._commit_waiting()
 
     def _commit_waiting(self) -> None:
@@ -347,9 +379,8 @@ class Store:
     def _open(self) -> None:
         self._upgrade_in_turn()
         if self.is_sqlite:
-            pooled = self._engine.raw_connection()
-            self._quick = cast("sqlite3.Connection", pooled.driver_connection)
-            pooled.detach()
+            self._here = self._engine.connect()
+            self._quick = cast("sqlite3.Connection", self._here.connection.driver_connection)
             for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
                 self._quick.execute(f"PRAGMA {pragma}").close()
 
@@ -398,8 +429,8 @@ class Store:
         self._readers.shutdown()
         if self._writer is not None:
             self._writer.close()
-        if self._quick is not None:
-            self._quick.close()
+        if self._here is not None:
+            self._here.close()
         self._engine.dispose()
 
 
