@@ -10,6 +10,7 @@ and ``at_once`` for a few records.
 """
 
 import asyncio
+import itertools
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ metadata = MetaData()
 
 DEADLINE_S = 2.0  # for a caller of `write` or `read`
 SOON_S = 0.01  # how long `write_soon` waits for a transaction to join
-FEW = 16  # writes that are made at once, for want of a thread's worth of work
+MANY = 64  # brief writes of one transaction
 LOCK_WAIT_MS = 1500  # for another process's transaction
 UPGRADE_WAIT_MS = 20_000  # for another replica's upgrade
 UPGRADE_PAUSE_S = 0.05
@@ -51,6 +52,7 @@ MIGRATION_LOCK = 7462735  # any number, as long as every replica takes the same
 class _Write:
     work: Work[Any]
     done: Callable[[Any, Exception | None], None]  # called in the event loop
+    brief: bool = False  # a row or two of a call
 
 
 _Answer = tuple[Any, Exception | None]
@@ -111,17 +113,18 @@ class Store:
         await self.flush()
         await asyncio.to_thread(self._close)
 
-    async def write(self, work: Work[T], *, patient: bool = False) -> T:
+    async def write(self, work: Work[T], *, patient: bool = False, brief: bool = False) -> T:
         """Run *work* in a transaction that is committed when this returns.
 
         *work* may run twice, the first time without effect: it must touch nothing but the database.
+        What is *brief*, a row or two, may be done in the event loop.
 
         Raises:
             StoreUnavailable: the database did not answer in time or refused. After ``timeout`` it
                 may yet be done; who is *patient* has no such deadline.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        write = _Write(work, partial(_hand_over, done))
+        write = _Write(work, partial(_hand_over, done), brief)
         if self.is_sqlite:
             self._waiting.append(write)
             self._idle.clear()
@@ -131,7 +134,7 @@ class Store:
         return await self._within_deadline("write", done, patient=patient)
 
     def write_soon(self, work: Work[Any], failed: Callable[[StoreUnavailable], None]) -> None:
-        """Run *work* as ``write`` does, but let it wait up to ``SOON_S`` for a transaction to join.
+        """Run *work*, which is brief, as ``write`` does, but up to ``SOON_S`` later.
 
         A later ``write`` to a SQLite store finds it done. *failed* is told if it could not be done.
         """
@@ -140,7 +143,7 @@ class Store:
             if error is not None:
                 failed(StoreUnavailable(type(error).__name__))
 
-        write = _Write(work, told)
+        write = _Write(work, told, brief=True)
         if not self.is_sqlite:
             self._commit([write])
             return
@@ -277,20 +280,7 @@ class Store:
             self._note(work, time.perf_counter() - began, failure)
 
     def _commit_soon(self) -> None:
-        """Commit what ``write_soon`` was given: here, if it is little.
-
-        In a thread it would lock out the next calls' rows, which then came here as well, and so on.
-        """
         self._soon_timer = None
-        writes = self._soon
-        if not (self._under_way or self._waiting) and len(writes) <= FEW:
-            answers = self.at_once(lambda connection: [one.work(connection) for one in writes])
-            if answers is not None:
-                self._soon = []
-                self._idle.set()
-                for write, answer in zip(writes, answers, strict=True):
-                    write.done(answer, None)
-                return
         self._commit_waiting()
 
     def _commit_waiting(self) -> None:
@@ -301,7 +291,23 @@ class Store:
             self._soon_timer = None
         writes = self._soon + self._waiting
         self._soon, self._waiting = [], []
-        self._commit(writes)
+        if left := self._commit_brief(writes):
+            self._commit(left)
+        else:
+            self._idle.set()
+
+    def _commit_brief(self, writes: Sequence[_Write]) -> Sequence[_Write]:
+        """Do here what is brief, up to the first that is not; return what is left.
+
+        In a thread it would lock out the next calls' rows, which then came here too, and so on.
+        """
+        brief = list(itertools.islice(itertools.takewhile(lambda one: one.brief, writes), MANY))
+        answers = self.at_once(lambda c: [one.work(c) for one in brief]) if brief else None
+        if answers is None:
+            return writes
+        for write, answer in zip(brief, answers, strict=True):
+            write.done(answer, None)
+        return writes[len(brief) :]
 
     def _commit(self, writes: Sequence[_Write]) -> None:
         """Have a thread do *writes* in one transaction."""
