@@ -50,7 +50,7 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=overview,
         needs="viewer",
         title="Overview",
-        topics="calls,facts,problems",
+        topics="alerts,calls,facts,problems",
     ),
     Page(
         method="GET",
@@ -100,6 +100,7 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=campaigns.show,
         needs="viewer",
         title="Campaign",
+        topics="attempts,facts,runs",
     ),
     Page(
         method="POST",
@@ -145,6 +146,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Dialer",
         query=dialer.Which,
+        topics="attempts,runs",
     ),
     Page(
         method="POST",
@@ -174,6 +176,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Attempt",
         query=WhichNumbers,
+        topics="attempts",
     ),
     Page(
         method="POST",

@@ -230,6 +230,7 @@ def _forbid(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
         connection,
         [row["number"] for row in rows],
         "asked not to be called",
+        at=rows[0]["since"],
         tenant=None if scope == EVERYWHERE else tenant,
         campaign=scope.removeprefix(_CAMPAIGN) if scope.startswith(_CAMPAIGN) else None,
     )

@@ -16,6 +16,7 @@ import structlog
 from router.db import Store
 from router.errors import HookRefused, StoreUnavailable
 from router.principals import DEFAULT_TENANT
+from router.records import outbox
 from router.records.notices import EventType, Happened, NoticeState, announce, hooks, notices
 from router.records.pages import Page, page_of
 from router.signatures import SECRET_BYTES, new_secret
@@ -337,6 +338,8 @@ class Hooks:
         said = "a hook has said that it is gone" if gone else "a hook has failed for days"
         happened = _alert("hook_disabled", said, None, tenant=to.tenant, at=now)
         announce(connection, [happened], now)
+        alert = outbox.Notice.of("alert", now, to.tenant, action="hook_disabled")
+        outbox.note(connection, [alert])
         return True
 
 
