@@ -92,10 +92,13 @@ class Access:
 
     def _operator(self, token: str) -> Principal | None:
         try:
-            read(token, self._operator_keys, self._clock(), leeway_s=LEEWAY_S)
+            claims = read(token, self._operator_keys, self._clock(), leeway_s=LEEWAY_S)
         except TokenRefused:
             return None
-        return Principal(who="operator", tenant=DEFAULT_TENANT, role="admin", name="operator")
+        tenant = tenant_of(claims.get("tenant", DEFAULT_TENANT))
+        if tenant is None:
+            return None
+        return Principal(who="operator", tenant=tenant, role="admin", name="operator")
 
     def _machine(self, token: str) -> Principal | None:
         if not self._jwt_secret:
@@ -214,9 +217,10 @@ def meant(
         raise AccessRefused("no_csrf_token", status=403, fix="reload the page and try again")
 
 
-def operator_token(livekit_secret: str, now: float) -> str:
+def operator_token(livekit_secret: str, now: float, tenant: str = DEFAULT_TENANT) -> str:
     """Return a token for a command of ours, which has LiveKit's secret as the router does."""
-    claims = {"iss": OPERATOR_ISSUER, "nbf": int(now), "exp": int(now + OPERATOR_TOKEN_S)}
+    times = {"nbf": int(now), "exp": int(now + OPERATOR_TOKEN_S)}
+    claims = {"iss": OPERATOR_ISSUER, "tenant": tenant, **times}
     return sign(claims, operator_key(livekit_secret))
 
 

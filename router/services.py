@@ -219,11 +219,8 @@ async def open_services(
                 )
                 leads = Leads(store, clock=clock, region=settings.default_region)
                 campaigns = Campaigns(store, clock=clock, files=lambda: read_files(settings)[0])
-                own_numbers = OwnNumbers(
-                    configured=settings.number_by_trunk(),
-                    livekit=livekit,
-                    region=settings.default_region,
-                )
+                own_numbers = OwnNumbers.of(settings, livekit)
+                await own_numbers.learn_files()
                 busy = Busy(client=hook_client, workers=settings.workers())
                 attempts = Attempts(
                     store,

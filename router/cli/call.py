@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from router.cli.exits import CheckFailed
+from router.principals import DEFAULT_TENANT, tenant_of
 
 if TYPE_CHECKING:
     from router.cli.router_api import RouterApi
@@ -17,6 +18,15 @@ LOOK_S: Final = 0.5
 DONE: Final = frozenset({"answered", "transferred"})
 To = Annotated[str, typer.Option(help="A router's address; default: from the settings.")]
 Dev = Annotated[bool, typer.Option("--dev", help="Accept short secrets.")]
+
+
+def _tenant(name: str) -> str:
+    if tenant_of(name) is None:
+        raise typer.BadParameter("letters, digits and _ . -, at most 40, beginning with neither")
+    return name
+
+
+Tenant = Annotated[str, typer.Option(help="Whose campaigns, lists and records.", callback=_tenant)]
 
 
 def call(
@@ -35,6 +45,7 @@ def call(
     ] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    tenant: Tenant = DEFAULT_TENANT,
     to: To = "",
     dev: Dev = False,
 ) -> None:
@@ -51,7 +62,7 @@ def call(
     wanted |= {"number": number} if number else {"lead": lead}
     wanted |= {"list": lead_list} if lead_list and lead else {}
     wanted |= {"persona": persona} if persona else {}
-    api = RouterApi(settings, to)
+    api = RouterApi(settings, to, tenant)
     try:
         made = api.post("/attempts", wanted)
         if wait:

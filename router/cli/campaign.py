@@ -122,6 +122,7 @@ def check(
     from router.campaigns.gate import decide
     from router.campaigns.leads import Lead
     from router.campaigns.policies import shipped
+    from router.cli import dialing
     from router.records.gate_inputs import gather_many, standing_of
 
     settings, now = settings_for(dev), _time(at)
@@ -136,7 +137,7 @@ def check(
             leads, found = await _leads(store, settings, tenant, lead_list)
             stored = await leads.of_number(found, lead.phone)
             lead = stored.lead if stored else lead
-        own = _own_numbers(settings) | {known.campaign.caller_number} - {""}
+        own = await dialing.own_numbers(settings) | {known.campaign.caller_number} - {""}
 
         def read(connection: "Connection") -> "GateInputs":
             (inputs,) = gather_many(
@@ -263,6 +264,7 @@ def _preview(
 ) -> None:
     from personas.sources.files import FilePersonaSource, house
     from router.campaigns.preview import sentence
+    from router.cli import dialing
     from router.dialer import first_words
     from router.launch import Launch, counted
 
@@ -274,9 +276,8 @@ def _preview(
         lead = await leads.at(listed.id, row)
         if lead is None:
             raise NotThere(f"the list has {listed.leads} leads")
-        launch = Launch(
-            tenant=tenant, known=known, leads=listed, own_numbers=_own_numbers(settings)
-        )
+        own = await dialing.own_numbers(settings)
+        launch = Launch(tenant=tenant, known=known, leads=listed, own_numbers=own)
         found = [one async for one in counted(store, launch, now)][-1]
         slot = _moment(found.next_at) if found.next_at is not None else ""
         base = await asyncio.to_thread(house, settings.persona_dir)
@@ -287,10 +288,6 @@ def _preview(
     print(summary)
     print(f"lead {row}: {greeting}")
     print(f"those now: about {lasts_s / 60:,.0f} min")
-
-
-def _own_numbers(settings: "RouterSettings") -> frozenset[str]:
-    return frozenset(settings.number_by_trunk().values())
 
 
 async def _find(

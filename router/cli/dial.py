@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from router.cli.call import Dev, To, follow
+from router.cli.call import Dev, Tenant, To, follow
 from router.cli.exits import FAILED, CheckFailed, NotThere, PolicyRefused
+from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,6 +40,7 @@ class Session:
 def dial(
     campaign: Annotated[str, typer.Option(help="Begin with this campaign.")] = "",
     lead_list: Annotated[str, typer.Option("--list", help="Begin with this list.")] = "",
+    tenant: Tenant = DEFAULT_TENANT,
     to: To = "",
     dev: Dev = False,
 ) -> None:
@@ -49,7 +51,8 @@ def dial(
     from router.settings import RouterSettings
 
     settings = RouterSettings.load(router_dev=dev or None)
-    session = Session(RouterApi(settings, to), Console(highlight=False, soft_wrap=True))
+    api = RouterApi(settings, to, tenant)
+    session = Session(api, Console(highlight=False, soft_wrap=True))
     try:
         choose_campaign(session, campaign)
         choose_list(session, lead_list)

@@ -45,6 +45,15 @@ class Desk:
         return await standing(self.runs, self.attempts, tenant, key)
 
 
+async def own_numbers(settings: "RouterSettings") -> frozenset[str]:
+    """Give our own numbers, as settings and persona files name them; LiveKit is not asked."""
+    from router.own_numbers import OwnNumbers
+
+    own = OwnNumbers.of(settings)
+    await own.learn_files()
+    return own.known()
+
+
 def with_desk(settings: "RouterSettings", work: Callable[[Desk], Awaitable[T]]) -> T:
     """Run *work* with the tables open."""
     from personas import logs
@@ -61,12 +70,13 @@ def with_desk(settings: "RouterSettings", work: Callable[[Desk], Awaitable[T]]) 
     async def run() -> T:
         store = await Store(settings.store_url()).open()
         try:
+            own = await own_numbers(settings)
             attempts = Attempts(
                 store,
                 clock=time.time,
                 new_id=new_id,
                 owner="command",
-                judge=judge_for(lambda: frozenset(settings.number_by_trunk().values())),
+                judge=judge_for(lambda: own),
             )
             capacity = Capacity(settings.max_calls, settings.inbound_reserved_calls)
             runs = Runs(store, attempts, clock=time.time, new_id=new_id, capacity=capacity)

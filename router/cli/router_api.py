@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from router.campaigns.refusals import FIXES
 from router.cli.exits import CheckFailed, NotThere, PolicyRefused, RemoteAway
+from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     import httpx
@@ -24,6 +25,7 @@ class RouterApi:
 
     settings: "RouterSettings"
     to: str = ""
+    tenant: str = DEFAULT_TENANT
     _client: "httpx.Client" = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +55,8 @@ class RouterApi:
 
         from router.access import operator_token
 
-        token = operator_token(self.settings.livekit_api_secret.get_secret_value(), time.time())
+        secret = self.settings.livekit_api_secret.get_secret_value()
+        token = operator_token(secret, time.time(), self.tenant)
         headers = {"Authorization": f"Bearer {token}"}
         try:
             answer = self._client.request(method, f"/api{path}", headers=headers, **more)

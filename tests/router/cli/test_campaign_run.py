@@ -36,6 +36,9 @@ def _campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEADS_CSV_PATH", str(tmp_path / "leads.csv"))
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("TRUNK_NUMBERS", "ST_one=+13125550199")
+    (tmp_path / "personas").mkdir()
+    (tmp_path / "personas" / "+13125550198.yaml").touch()
+    monkeypatch.setenv("PERSONA_DIR", str(tmp_path / "personas"))
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
@@ -83,6 +86,7 @@ def test_a_number_is_checked_with_its_inputs(capsys: pytest.CaptureFixture[str])
     [
         (("check", "12", "--campaign", "spring"), 6, "not_a_number"),
         (("check", "+13125550199", "--campaign", "spring"), 6, "own_number"),
+        (("check", "+13125550198", "--campaign", "spring"), 6, "own_number"),
         (("check", "+13125550101", "--campaign", "none"), 4, "campaign list"),
         (("check", "+13125550101", "--campaign", "spring", "--at", "noon"), 2, "write the time"),
         (("run", "spring", "--at", "noon"), 2, "write the time"),

@@ -114,6 +114,25 @@ async def test_who_is_not_called_is_said_with_reason_and_fix(
     assert not any(one.dialed_at for one in await terminal.attempts())
 
 
+@pytest.mark.usefixtures("ending")
+async def test_a_tenant_is_called_for_by_name_and_has_its_own_lists(terminal: Terminal) -> None:
+    await terminal.rig.services.leads.add("north", "north.csv", leads_csv(CY))
+    await terminal.rig.services.leads.select("north", "north.csv")
+
+    status, _, _ = await terminal.types("call", "--lead", "1", "--tenant", "north")
+    lines = ["", "", "1", "y", "", "", "q"]
+    menu, out, _ = await terminal.types("dial", "--tenant", "north", lines="\n".join(lines) + "\n")
+    bad, _, err = await terminal.types("call", ANN, "--tenant", "no such")
+
+    made = AttemptFilter(tenant="north")
+    rows = (await Outcomes(terminal.rig.services.store).page(made)).rows
+    assert (status, menu, bad) == (0, 0, 2)
+    assert [one.number for one in rows] == [CY, CY]
+    assert "north.csv" in out
+    assert "letters" in err
+    assert await terminal.attempts() == ()
+
+
 async def test_without_a_router_nobody_is_called(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -1,0 +1,107 @@
+"""Deliveries that came in, and the hooks that are told of events."""
+
+from typing import Final
+
+from router.api import deliveries, hooks
+from router.api.endpoints import Endpoint
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint(
+        method="GET",
+        path="/deliveries",
+        handler=deliveries.list_deliveries,
+        needs="operator",
+        summary="Deliveries of the journal, and what became of them",
+        query=deliveries.WhichDeliveries,
+        answer=deliveries.DeliveriesShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/deliveries/{id}",
+        handler=deliveries.show_delivery,
+        needs="operator",
+        summary="One delivery",
+        answer=deliveries.DeliveryShown,
+    ),
+    Endpoint(
+        method="POST",
+        path="/deliveries/{id}/replay",
+        handler=deliveries.replay_delivery,
+        needs="operator",
+        summary="Decide on a delivery again, without effect unless it is to be sent again",
+        body=deliveries.HowAgain,
+        answer=deliveries.DeliveryReplayed,
+        per_minute=deliveries.REPLAYS_PER_MINUTE,
+    ),
+    Endpoint(
+        method="GET",
+        path="/hooks",
+        handler=hooks.list_hooks,
+        needs="admin",
+        summary="Who is told of events",
+        answer=hooks.HooksShown,
+    ),
+    Endpoint(
+        method="POST",
+        path="/hooks",
+        handler=hooks.add_hook,
+        needs="admin",
+        summary="Have somebody be told of events; the secret is shown once",
+        body=hooks.NewHook,
+        answer=hooks.HookMade,
+        status=201,
+    ),
+    Endpoint(
+        method="GET",
+        path="/hooks/notices",
+        handler=hooks.list_notices,
+        needs="admin",
+        summary="What hooks were told, and what became of it",
+        query=hooks.WhichNotices,
+        answer=hooks.NoticesShown,
+        csv=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/hooks/notices/{id}/replay",
+        handler=hooks.replay_one,
+        needs="admin",
+        summary="Send one notice once more, under the same id",
+        status=204,
+    ),
+    Endpoint(
+        method="PATCH",
+        path="/hooks/{id}",
+        handler=hooks.change_hook,
+        needs="admin",
+        summary="Change a hook",
+        body=hooks.ChangedHook,
+        status=204,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/hooks/{id}",
+        handler=hooks.remove_hook,
+        needs="admin",
+        summary="Remove a hook and what it was told",
+        status=204,
+    ),
+    Endpoint(
+        method="POST",
+        path="/hooks/{id}/secret",
+        handler=hooks.rotate_secret,
+        needs="admin",
+        summary="Give a hook a new secret, shown once; the old one signs too for a day",
+        answer=hooks.SecretMade,
+    ),
+    Endpoint(
+        method="POST",
+        path="/hooks/{id}/replay",
+        handler=hooks.replay_range,
+        needs="admin",
+        summary="Send the notices of a time once more",
+        body=hooks.Range,
+        answer=hooks.Replayed,
+    ),
+)
