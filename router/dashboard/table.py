@@ -5,12 +5,14 @@ from typing import Final
 from router.api.calls import WhichNumbers
 from router.api.deliveries import WhichDeliveries
 from router.api.do_not_call import WhichEntries
+from router.api.hooks import WhichNotices
 from router.api.personas import HowShown, Versions
 from router.dashboard import (
     calls,
     campaigns,
     dialer,
     do_not_call,
+    hooks,
     leads,
     manual,
     numbers,
@@ -308,6 +310,50 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=webhooks.replay_delivery,
         needs="operator",
         title="Delivery",
+    ),
+    Page(
+        method="GET",
+        path="/hooks",
+        handler=hooks.show,
+        needs="admin",
+        title="Outgoing webhooks",
+        topics="alerts",
+        query=WhichNotices,
+    ),
+    Page(
+        method="POST",
+        path="/hooks",
+        handler=hooks.add,
+        needs="admin",
+        title="Outgoing webhooks",
+    ),
+    Page(
+        method="POST",
+        path="/hooks/change",
+        handler=hooks.change,
+        needs="admin",
+        title="Outgoing webhooks",
+    ),
+    Page(
+        method="POST",
+        path="/hooks/secret",
+        handler=hooks.rotate,
+        needs="admin",
+        title="Outgoing webhooks",
+    ),
+    Page(
+        method="POST",
+        path="/hooks/remove",
+        handler=hooks.remove,
+        needs="admin",
+        title="Outgoing webhooks",
+    ),
+    Page(
+        method="POST",
+        path="/hooks/again",
+        handler=hooks.send_again,
+        needs="admin",
+        title="Outgoing webhooks",
     ),
     Page(
         method="GET",

@@ -335,7 +335,7 @@ async def test_every_change_is_told_in_its_transaction(bench: Bench) -> None:
         ]
 
     runs, attempts = await bench.start(2), bench.attempts()
-    bench.verdicts["+13125550101"] = GateVerdict(False, "on_dnc", {})
+    bench.verdicts["+13125550101"] = GateVerdict(False, "do_not_call", {})
     first = (await take(runs)).attempt
     await attempts.dialing(first.attempt_id)
     await attempts.dialing(first.attempt_id)  # it is dialing: nothing changes
