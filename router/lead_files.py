@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -12,11 +13,12 @@ from router.errors import LeadsRefused, StoreUnavailable
 from router.principals import DEFAULT_TENANT
 from router.records.leads import Leads
 
+SUFFIXES: Final = (".csv", ".xlsx")  # a workbook without the extra is logged, with what to do
 log = structlog.get_logger(__name__)
 
 
 async def read_lead_files(leads: Leads, path: Path | None, folder: Path | None) -> None:
-    """Import *path*, which becomes the active list, and the ``*.csv`` of *folder*.
+    """Import *path*, which becomes the active list, and the lists of *folder*.
 
     What cannot be read is logged: a router that answers phones starts all the same.
     """
@@ -36,9 +38,14 @@ async def read_lead_files(leads: Leads, path: Path | None, folder: Path | None) 
 
 def _files(path: Path | None, folder: Path | None) -> Iterator[Path]:
     if folder is not None:
-        yield from sorted(one for one in folder.glob("*.csv") if one != path)
+        yield from sorted(one for one in folder.glob("*") if _is_list(one) and one != path)
     if path is not None:
         yield path
+
+
+def _is_list(file: Path) -> bool:
+    """Tell lists from the rest of a folder, such as what Excel locks a file with (``~$…``)."""
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(("~$", "."))
 
 
 async def _read(leads: Leads, file: Path) -> bool:

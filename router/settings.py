@@ -249,7 +249,8 @@ class RouterSettings(Environment):
         default=None, description="list of leads that is read at start and made the active one"
     )
     leads_csv_dir: Path | None = Field(
-        default=None, description="folder of `*.csv` lists of leads that are read at start"
+        default=None,
+        description="folder of lists of leads, `.csv` or `.xlsx`, that are read at start",
     )
     sip_trunk_id: str = Field(
         default="", description="LiveKit's outbound trunk (`ST_…`) of campaigns that name none"

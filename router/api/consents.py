@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from personas.logs import masked
 from router.api.calls import Listing, bad_cursor, listed
 from router.api.do_not_call import Number, e164
-from router.api.endpoints import Ask, body_of, note
+from router.api.endpoints import Ask, csv_body, note
 from router.campaigns.consent import Agreement, Consent, consents_of
 from router.campaigns.leads import MAX_BYTES, read_leads
 from router.errors import BadCursor, LeadsRefused, RequestRefused
@@ -110,10 +110,7 @@ async def withdraw(ask: Ask) -> Response:
 
 async def import_agreements(ask: Ask) -> Response:
     """Keep the agreements of a CSV file with the columns that a list of leads has."""
-    kind = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "text/csv":
-        raise RequestRefused("not_csv", status=415, fix="send Content-Type: text/csv")
-    raw = await body_of(ask.request, MAX_BYTES)
+    raw = await csv_body(ask.request, MAX_BYTES)
     try:
         table = read_leads(raw, ask.services.settings.default_region)
     except LeadsRefused as exc:

@@ -10,7 +10,7 @@ from personas.logs import masked
 from personas.phone import parse
 from router.access import permit
 from router.api.calls import Listing, bad_cursor, listed
-from router.api.endpoints import Ask, Asking, body_of, note
+from router.api.endpoints import Ask, Asking, csv_body, note
 from router.errors import BadCursor, RequestRefused
 from router.number_lists import MAX_BYTES, read_numbers
 from router.principals import DEFAULT_TENANT
@@ -122,10 +122,7 @@ async def remove_entry(ask: Ask) -> Response:
 
 async def import_entries(ask: Ask) -> Response:
     """Put the numbers of a CSV file on the list."""
-    kind = ask.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "text/csv":
-        raise RequestRefused("not_csv", status=415, fix="send Content-Type: text/csv")
-    raw = await body_of(ask.request, MAX_BYTES)
+    raw = await csv_body(ask.request, MAX_BYTES)
     done = await import_wishes(ask, raw, ask.query.campaign_id, everywhere=ask.query.everywhere)
     return JSONResponse(done.model_dump())
 

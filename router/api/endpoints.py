@@ -161,7 +161,7 @@ class Endpoint:
         )
 
     async def _document(self, request: Request) -> Any:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = kind_of(request)
         if self.form and kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
             async with request.form(max_files=0, max_fields=100) as form:
                 return {key: value for key, value in form.items() if isinstance(value, str)}
@@ -174,6 +174,11 @@ class Endpoint:
             return json.loads(raw)
         except (ValueError, RecursionError):
             raise RequestRefused("bad_json", status=400, fix="send valid JSON") from None
+
+
+def kind_of(request: Request) -> str:
+    """Return the media type that a request says its body has, without parameters; empty: none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def body_of(request: Request, limit: int) -> bytes:
@@ -192,6 +197,17 @@ async def body_of(request: Request, limit: int) -> bytes:
     except ClientDisconnect:
         raise RequestRefused("cut_off", status=400, fix="send the whole body") from None
     return bytes(body)
+
+
+async def csv_body(request: Request, limit: int) -> bytes:
+    """Read a body that says it is CSV, of at most *limit* bytes.
+
+    Raises:
+        RequestRefused: 400, 413 or 415.
+    """
+    if kind_of(request) != "text/csv":
+        raise RequestRefused("not_csv", status=415, fix="send Content-Type: text/csv")
+    return await body_of(request, limit)
 
 
 def read_as(model: type[M], document: Any, where: str) -> M:

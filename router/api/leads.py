@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from router.api.calls import WhichNumbers, shown
-from router.api.endpoints import Ask, Asking, note
+from router.api.endpoints import Ask, Asking, kind_of, note
 from router.api.tables import csv_of
 from router.campaigns.leads import (
     FIXES,
@@ -245,8 +245,7 @@ async def sent_file(request: Request) -> SentFile:
     Raises:
         RequestRefused: 400, 413, 415 or 422.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
+    if kind_of(request) != "multipart/form-data":
         fix = "send multipart/form-data with the part file"
         raise RequestRefused("not_multipart", status=415, fix=fix)
     parser = MultiPartParser(request.headers, _counted(request), max_files=1, max_fields=10)

@@ -4,6 +4,7 @@ A workbook is a zip of XML, and both can be bombs. What it claims to hold is add
 anything of it is unpacked, and a zip reader reads no more of a part than that part has claimed.
 """
 
+import importlib.util
 import io
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ MAX_RATIO: Final = 60  # unpacked to packed; sheets have about 10
 SMALL: Final = 1024 * 1024  # bytes: of less, the ratio does not matter
 MAX_PARTS: Final = 1_000
 _MANY: Final = "save the one sheet with the leads as CSV UTF-8"
+
+
+def is_there() -> bool:
+    """Whether workbooks can be read here: the extra is installed."""
+    return importlib.util.find_spec("openpyxl") is not None
 
 
 def rows_of(raw: bytes, *, max_rows: int, max_cells: int, max_chars: int) -> Iterator[list[str]]:

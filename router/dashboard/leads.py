@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from router.api.calls import WhichNumbers
 from router.api.leads import add_list, cells_of, delete_list, find_list, select_list
-from router.campaigns.leads import FIXES
+from router.campaigns import workbook
+from router.campaigns.leads import FIXES, MAX_BYTES
 from router.cells import unguarded
 from router.dashboard.pages import Visit, to
 from router.errors import RequestRefused
@@ -28,8 +29,15 @@ class WhichRows(WhichNumbers):
 
 
 async def list_lists(visit: Visit) -> Response:
-    """Show all lists, and the form to upload one."""
-    return visit.render("leads.html", rows=await visit.services.leads.lists(visit.tenant))
+    """Show all lists, those that are being written, and the form to upload one."""
+    leads = visit.services.leads
+    return visit.render(
+        "leads.html",
+        imports=await leads.imports(visit.tenant),
+        rows=await leads.lists(visit.tenant),
+        max_bytes=MAX_BYTES,
+        workbooks=workbook.is_there(),
+    )
 
 
 async def upload(visit: Visit) -> Response:

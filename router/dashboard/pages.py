@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from router.access import meant, permit
-from router.api.endpoints import Nothing, body_of, read_as
+from router.api.endpoints import Nothing, body_of, kind_of, read_as
 from router.api.leads import SentFile, sent_file
 from router.api.masks import masked_record
 from router.dashboard.languages import language_of, zone_of
@@ -187,8 +187,7 @@ def _to_login(visit: Visit) -> Response:
 
 
 async def _form(request: Request, limit: int) -> dict[str, str]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
+    if kind_of(request) != "application/x-www-form-urlencoded":
         raise RequestRefused("not_a_form", status=415, fix="send the form of the page")
     raw = await body_of(request, limit)
     try:

@@ -29,7 +29,7 @@ hooks = sa.Table(
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("events", sa.Text, nullable=False),  # names, with spaces between them
     sa.Column("note", sa.String(200), nullable=False),
-    sa.Column("secret", sa.String(120), nullable=False),
+    sa.Column("secret", sa.String(120), nullable=False),  # sealed: router/seals.py
     sa.Column("old_secret", sa.String(120)),
     sa.Column("old_until", sa.Float),
     sa.Column("created_at", sa.Float, nullable=False),

@@ -9,6 +9,7 @@ import pytest
 from router.campaigns.leads import MAX_BYTES
 from tests.fakes_personas import until
 from tests.router.api.rig import Rig, open_rig
+from tests.router.campaigns.test_workbook import workbook
 
 CSV = b"phone,prospect_name\n312 555 0101,Ann\n312-555-0101,Ann again\n+1 312 555 0102,=Bob\n"
 
@@ -154,6 +155,9 @@ async def test_lists_that_the_settings_name_are_read_at_start(tmp_path: Path) ->
     folder.mkdir()
     (folder / "more.csv").write_bytes(b"phone\n+13125550103\n")
     (folder / "rubbish.csv").write_bytes(b"\0")
+    (folder / "sheet.XLSX").write_bytes(workbook(["phone"], ["+13125550104"]))
+    (folder / "~$sheet.xlsx").write_bytes(b"open in Excel")
+    (folder / "notes.txt").write_bytes(b"phone\n+13125550105\n")
     (tmp_path / "main.csv").write_bytes(CSV)
 
     changed = {"leads_csv_path": tmp_path / "main.csv", "leads_csv_dir": folder}
@@ -168,4 +172,5 @@ async def test_lists_that_the_settings_name_are_read_at_start(tmp_path: Path) ->
             await until(lambda: True)
         files = (await client.get("/api/csv/list", headers=headers)).json()["files"]
 
-    assert [(one["name"], one["leads"]) for one in files] == [("main.csv", 2), ("more.csv", 1)]
+    listed = [("main.csv", 2), ("more.csv", 1), ("sheet.XLSX", 1)]
+    assert [(one["name"], one["leads"]) for one in files] == listed

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 import httpx
+import sqlalchemy as sa
 
 from personas.contract import Origin
 from personas.reports import (
@@ -22,6 +23,7 @@ from personas.reports import (
 from router.demo.deliveries import caller_attributes
 from router.principals import Role
 from router.records.journal import Delivered
+from router.records.leads import lead_lists
 from router.routing import Event as Webhook
 from router.routing import Participant
 from tests.router.api.rig import PASSWORD, Rig
@@ -114,6 +116,25 @@ async def told(rig: Rig, call_id: str, *events: Event, at: float, text: str | No
         lead_id=text,
     )
     await more(rig, call_id, [opened, *events], at=at)
+
+
+async def begun(rig: Rig, name: str, *, leads: int) -> None:
+    """Have a replica be about to write a list of that name."""
+    row = {
+        "id": "0123456789abcdef",
+        "tenant": "default",
+        "name": name,
+        "uploaded_at": time.time(),
+        "ready": False,
+        "active": False,
+        "size": 1,
+        "digest": "",
+        "columns": "[]",
+        "leads": leads,
+        "bad": 0,
+        "bad_csv": "",
+    }
+    await rig.services.store.write(lambda c: c.execute(sa.insert(lead_lists), row))
 
 
 async def more(

@@ -3,7 +3,8 @@
 import httpx
 
 from tests.router.api.rig import Rig
-from tests.router.dashboard.rig import csrf_of, signed_in
+from tests.router.campaigns.test_workbook import workbook
+from tests.router.dashboard.rig import begun, csrf_of, signed_in
 
 ROWS = [f"+1312555{number:04},Person {number}," for number in range(100, 160)]
 CSV = "\n".join(
@@ -55,6 +56,30 @@ async def test_a_list_is_made_the_active_one_and_deleted_when_it_was_said_twice(
     assert await rig.services.leads.lists("default") == []
     deeds = [deed.did for deed in await rig.services.access.accounts.deeds("default")]
     assert sorted(deeds) == ["leads.deleted", "leads.selected", "leads.uploaded"]
+
+
+async def test_a_list_that_is_being_written_is_shown_with_how_far_it_is(
+    rig: Rig, client: httpx.AsyncClient
+) -> None:
+    before = (await client.get("/leads")).text
+    await begun(rig, "summer.csv", leads=2_000)
+    during = (await client.get("/leads")).text
+
+    assert "hx-get" not in before
+    assert "is being imported, 0 of 2000 leads" in during
+    assert 'hx-trigger="every 2s"' in during
+    assert "No list yet" not in during
+
+
+async def test_a_workbook_is_a_list_as_well(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/leads")).text
+    raw = workbook(["phone", "prospect_name"], [13125550101, "Ann"], ["none", "Bo"])
+    done = await uploaded(client, raw)
+    shown = (await client.get(done.headers["location"])).text
+
+    assert 'accept=".csv,text/csv,.xlsx"' in page
+    assert "Ann" in shown
+    assert "bad number" in shown
 
 
 async def test_what_is_no_list_says_why_and_a_forged_form_does_nothing(
