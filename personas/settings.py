@@ -52,10 +52,14 @@ def _secret_files(settings_cls: type[BaseSettings]) -> tuple[dict[str, str], dic
 class _SecretFiles(PydanticBaseSettingsSource):
     """Gives what the files of ``NAME_FILE`` hold; ``Environment.load`` tells what is wrong."""
 
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        self._values, _ = _secret_files(settings_cls)
+
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         name = env_names(field_name, field)[0]
         key = name if field.validation_alias else field_name
-        return _secret_files(self.settings_cls)[0].get(name), key, False
+        return self._values.get(name), key, False
 
     def __call__(self) -> dict[str, Any]:
         found = {}

@@ -17,6 +17,7 @@ RouterError
 ├── CampaignRefused     a campaign cannot be like that; its ``fix`` says what to do
 ├── ErasureRefused      a person cannot be erased now; ``fix`` says why
 ├── HookRefused         a hook cannot be like that; its ``fix`` says what to do
+├── SealBroken          a secret in the database cannot be read with our keys
 ├── RunRefused          a campaign cannot be started, paused or stopped now; ``fix`` says why
 ├── BadCursor           a list was asked to go on from a place that is none of its own
 ├── LiveKitUnavailable  a question to LiveKit was not answered
@@ -155,6 +156,10 @@ class HookRefused(RouterError):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.fix}"
+
+
+class SealBroken(RouterError):
+    """A secret that was sealed with a key we have not, for another row, or not at all."""
 
 
 class RunRefused(RouterError):

@@ -270,7 +270,7 @@ class Metrics:
             "notices",
             "Tries to tell hooks of events; failed is tried again.",
             "outcome",
-            ("delivered", "failed", "given_up", "hook_disabled"),
+            ("delivered", "failed", "given_up", "hook_disabled", "unsigned"),
         )
         self.deleted = self._counters(
             "deleted",

@@ -28,6 +28,7 @@ DEADLINE_S: Final = 15.0  # for one try
 LEASE_S: Final = 60.0  # after which another replica sends what nobody has settled
 AT_ONCE: Final = 4  # notices of one hook
 REST_S: Final = 5.0  # for a hook that has just taken nothing
+UNSIGNED_REST_S: Final = 60.0  # for one whose secret cannot be read: somebody has to do something
 JITTER: Final = 0.1
 #: After how long each try follows the one before: a day in all.
 DELAYS_S: Final = (5, 60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 28_800)
@@ -65,13 +66,24 @@ class Notifier:
 
     async def run(self) -> None:
         """Send until cancelled. What is then under way is sent again by somebody."""
+        sealed = False
         try:
             while True:
-                await self.turn()
+                sealed = sealed or await self._sealed_anew()
+                if sealed:
+                    await self.turn()
                 await asyncio.sleep(EVERY_S)
         finally:
             for task in self._sending.values():
                 task.cancel()
+
+    async def _sealed_anew(self) -> bool:
+        try:
+            await self.hooks.seal_anew()
+        except StoreUnavailable as exc:
+            log.warning("hooks.not_sealed", reason=exc.reason)
+            return False
+        return True
 
     async def turn(self) -> None:
         """Begin to send what is due. Never raises."""
@@ -85,7 +97,13 @@ class Notifier:
             return
         at = self.monotonic()
         for to in due:
-            if to.hook_id not in self._sending and self._rests_until.get(to.hook_id, at) <= at:
+            if to.hook_id in self._sending or self._rests_until.get(to.hook_id, at) > at:
+                continue
+            if not to.secrets:
+                self._rests_until[to.hook_id] = at + UNSIGNED_REST_S
+                self.metrics.notices["unsigned"].inc()
+                log.error("hook.secret_unreadable", hook_id=to.hook_id)
+            else:
                 task = asyncio.create_task(self._send_all(to))
                 self._sending[to.hook_id] = task
                 task.add_done_callback(lambda _, hook_id=to.hook_id: self._sending.pop(hook_id))  # type: ignore[misc] # mypy cannot infer a lambda with a default

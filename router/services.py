@@ -68,6 +68,7 @@ from router.records.retention import DAY_S, kinds
 from router.records.runs import Capacity, Runs
 from router.recovery import Limits
 from router.routing import NumberingPlan
+from router.seals import Seal
 from router.settings import RouterSettings
 from router.sweeper import LEASE_S, Sweeper
 from router.tally import Tally
@@ -168,7 +169,7 @@ async def open_services(
                     snapshots_kept_s=settings.snapshots_days * DAY_S,
                 )
                 tally = Tally(metrics, clock=clock)
-                hooks = Hooks(store, clock=clock)
+                hooks = Hooks(store, clock=clock, seal=seal_from(settings))
                 recorder = Recorder(
                     livekit=livekit,
                     rows=RecordingRows(store, clock=clock),
@@ -370,6 +371,12 @@ def access_from(settings: RouterSettings, store: Store, clock: Callable[[], floa
         open_here=settings.router_dev and is_loopback(settings.host),
         redis_url=settings.redis_url.get_secret_value(),
     )
+
+
+def seal_from(settings: RouterSettings) -> Seal:
+    """Return what hides secrets in the database: LiveKit's secret, or one that it had, opens it."""
+    own = settings.livekit_api_secret.get_secret_value()
+    return Seal([own, *settings.webhook_keys().values()])
 
 
 def report_for(

@@ -13,6 +13,10 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from router.seals import Seal
+
+SEAL = Seal(["devsecret_devsecret_devsecret_devsecret"])
+
 
 @dataclass(frozen=True, slots=True)
 class Told:

@@ -171,8 +171,10 @@ def _change(hook: str, tenant: str, dev: bool, *, disabled: bool) -> None:
 
 def _with_hooks(work: Callable[["Hooks"], Awaitable[T]], settings: "RouterSettings") -> T:
     from router.records.hooks import Hooks
+    from router.services import seal_from
 
-    return with_store(settings, lambda store: work(Hooks(store, clock=time.time)))
+    seal = seal_from(settings)
+    return with_store(settings, lambda store: work(Hooks(store, clock=time.time, seal=seal)))
 
 
 def _day(at: float) -> str:

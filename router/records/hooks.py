@@ -1,9 +1,10 @@
 """Hooks: whom to tell, of what, and what has become of each notice.
 
-A hook's secret is kept as it is, since every notice is signed with it; it is shown when it is made
+A hook's secret is kept sealed, since every notice is signed with it; it is shown when it is made
 and in no list.
 """
 
+import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ import sqlalchemy as sa
 import structlog
 
 from router.db import Store
-from router.errors import HookRefused, StoreUnavailable
+from router.errors import HookRefused, SealBroken, StoreUnavailable
 from router.principals import DEFAULT_TENANT
 from router.records.notices import EventType, Happened, NoticeState, announce, hooks, notices
 from router.records.pages import Page, page_of
+from router.seals import Seal
 from router.signatures import SECRET_BYTES, new_secret
 
 log = structlog.get_logger(__name__)
@@ -74,7 +76,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
-    """Where the notices of one hook go, and what signs them."""
+    """Where the notices of one hook go, and what signs them: nothing, if it cannot be read."""
 
     hook_id: str
     tenant: str
@@ -97,11 +99,12 @@ _NOTICE: Final = tuple(notices.c[name] for name in Notice.__slots__)
 
 
 class Hooks:
-    """All hooks and notices of one database. *clock* gives Unix seconds."""
+    """All hooks and notices of one database. *clock* gives Unix seconds; *seal* hides secrets."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float], seal: Seal) -> None:
         self._store = store
         self._clock = clock
+        self._seal = seal
 
     # ---- who is told ----
 
@@ -115,13 +118,14 @@ class Hooks:
             StoreUnavailable: the database did not answer.
         """
         secret = _secret()
+        hook_id = "".join(secrets.choice(_LETTERS) for _ in range(12))
         row = {
-            "id": "".join(secrets.choice(_LETTERS) for _ in range(12)),
+            "id": hook_id,
             "tenant": tenant,
             "url": url,
             "events": " ".join(dict.fromkeys(events)),
             "note": note[:200],
-            "secret": secret,
+            "secret": self._seal.close(secret, hook_id),
             "created_at": self._clock(),
         }
         of_tenant = sa.select(sa.func.count()).select_from(hooks).where(hooks.c.tenant == tenant)
@@ -177,7 +181,7 @@ class Hooks:
         values = {
             "old_secret": hooks.c.secret,
             "old_until": self._clock() + OLD_SECRET_S,
-            "secret": secret,
+            "secret": self._seal.close(secret, hook_id),
         }
         update = sa.update(hooks).where(*_is(hook_id, tenant)).values(values)
         return secret if await self._store.write(lambda c: c.execute(update).rowcount) else None
@@ -261,6 +265,25 @@ class Hooks:
 
     # ---- for the sender ----
 
+    async def seal_anew(self) -> None:
+        """Seal with today's key what was sealed with another that we have, or never.
+
+        Raises StoreUnavailable.
+        """
+
+        def renew(connection: sa.Connection) -> None:
+            kept = sa.select(hooks.c.id, hooks.c.secret, hooks.c.old_secret)
+            for row in connection.execute(kept).all():
+                values = {
+                    name: self._renewed(text, row.id)
+                    for name, text in (("secret", row.secret), ("old_secret", row.old_secret))
+                }
+                if values != {"secret": row.secret, "old_secret": row.old_secret}:
+                    own = (hooks.c.id == row.id) & (hooks.c.secret == row.secret)
+                    connection.execute(sa.update(hooks).where(own).values(values))
+
+        await self._store.write(renew)
+
     async def recipients(self) -> list[Recipient]:
         """Return the hooks for which something is due; raises StoreUnavailable."""
         now = self._clock()
@@ -269,7 +292,7 @@ class Hooks:
         )
         select = sa.select(hooks).where(hooks.c.disabled_at.is_(None), due)
         rows = await self._store.read(lambda c: c.execute(select).all())
-        return [_recipient(row, now) for row in rows]
+        return [self._recipient(row, now) for row in rows]
 
     async def claim(self, hook_id: str, *, most: int, for_s: float) -> list[Due]:
         """Take up to *most* due notices of a hook for *for_s* seconds.
@@ -324,6 +347,20 @@ class Hooks:
 
         return await self._store.write(settle)
 
+    def _renewed(self, kept: str | None, hook_id: str) -> str | None:
+        try:
+            return None if kept is None else self._seal.renewed(kept, hook_id)
+        except SealBroken:  # its key may come back
+            return kept
+
+    def _recipient(self, row: sa.Row[Any], now: float) -> Recipient:
+        both = row.old_secret is not None and (row.old_until or 0.0) > now
+        signing = []
+        for sealed in (row.secret, row.old_secret) if both else (row.secret,):
+            with contextlib.suppress(SealBroken):
+                signing.append(self._seal.open(sealed, row.id))
+        return Recipient(hook_id=row.id, tenant=row.tenant, url=row.url, secrets=tuple(signing))
+
     @staticmethod
     def _note_failure(connection: sa.Connection, to: Recipient, now: float, *, gone: bool) -> bool:
         own = (hooks.c.id == to.hook_id) & hooks.c.disabled_at.is_(None)
@@ -371,12 +408,6 @@ def _secret() -> str:
 def _hook(row: Any) -> Hook:
     values = {name: row[name] for name in Hook.__slots__}
     return Hook(**values | {"events": tuple(row["events"].split())})
-
-
-def _recipient(row: sa.Row[Any], now: float) -> Recipient:
-    both = row.old_secret is not None and (row.old_until or 0.0) > now
-    signing = (row.secret, row.old_secret) if both else (row.secret,)
-    return Recipient(hook_id=row.id, tenant=row.tenant, url=row.url, secrets=signing)
 
 
 def _not_told(error: StoreUnavailable) -> None:

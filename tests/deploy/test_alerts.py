@@ -197,6 +197,9 @@ CASES: Final[dict[str, Case]] = {
     "NoticesGivenUp": Case(
         {'notices_total{outcome="given_up"}': ONCE}, {'notices_total{outcome="failed"}': BUSY}
     ),
+    "NoticesUnsigned": Case(
+        {'notices_total{outcome="unsigned"}': ONCE}, {'notices_total{outcome="failed"}': BUSY}
+    ),
     "ToolsFail": Case(
         {'tool_runs_total{outcome="failed"}': "0+1x200", 'tool_runs_total{outcome="done"}': BUSY}
         | {'tool_runs_total{outcome="done"}': "0+2x200"},

@@ -42,8 +42,11 @@ async def run(ground: Ground, *, both: bool = True) -> Seen:
                 await asyncio.sleep(BETWEEN_S[ground.size])
             signing = NEW
             await asyncio.sleep(BETWEEN_S[ground.size])
-            await routers.restart_in_turn(_keys(NEW))
+            await routers.restart_in_turn(_keys(NEW, OLD if both else None))
             await asyncio.sleep(BETWEEN_S[ground.size])
+            if both and ground.size == "full":  # takes away what nobody uses any more
+                await routers.restart_in_turn(_keys(NEW))
+                await asyncio.sleep(BETWEEN_S[ground.size])
 
         rotating = asyncio.create_task(rotate())
         callers = Callers(livekit=livekit, hooks=hooks, signs=lambda: signing)

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from router.db import Store
-from tests import postgres
+from tests import migrated, postgres
 from tests.absent import absent
 from tests.fakes_personas import FakeClock
 from tests.router.api.rig import Rig, open_rig
@@ -26,11 +27,27 @@ def postgres_server() -> Iterator[postgres.Postgres]:
         pytest.param("postgresql", marks=pytest.mark.postgres),
     ]
 )
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def postgres_or_sqlite(request: pytest.FixtureRequest) -> postgres.Postgres | None:
+    """PostgreSQL, or None for SQLite: what takes this runs on both."""
     if request.param == "sqlite":
+        return None
+    return cast("postgres.Postgres", request.getfixturevalue("postgres_server"))
+
+
+@pytest.fixture
+def store_url(postgres_or_sqlite: postgres.Postgres | None, tmp_path: Path) -> str:
+    """Address of a database with its schema and no rows."""
+    if postgres_or_sqlite is None:
+        return migrated.sqlite_at(tmp_path / "store.db")
+    return migrated.postgres_on(postgres_or_sqlite)
+
+
+@pytest.fixture
+def empty_url(postgres_or_sqlite: postgres.Postgres | None, tmp_path: Path) -> str:
+    """Address of a database without a schema."""
+    if postgres_or_sqlite is None:
         return f"sqlite:///{tmp_path / 'store.db'}"
-    server: postgres.Postgres = request.getfixturevalue("postgres_server")
-    return server.new_database()
+    return postgres_or_sqlite.new_database()
 
 
 @pytest.fixture

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 import structlog
 
 from router.addresses import Neighbours
 from router.db import Store
 from router.metrics import Metrics
-from router.notifier import DELAYS_S, REST_S, Notifier, next_delay_s
+from router.notifier import DELAYS_S, REST_S, UNSIGNED_REST_S, Notifier, next_delay_s
 from router.records.hooks import Hooks
+from router.records.notices import hooks
+from router.seals import Seal
 from tests.fakes_personas import FakeClock, until
-from tests.hook_receiver import Receiver
+from tests.hook_receiver import SEAL, Receiver
 
 VICTIM = Path(__file__).parent / "notifying_process.py"
 
@@ -29,7 +32,7 @@ class Rig:
         self.store = store
         self.receiver = receiver
         self.clock = FakeClock(1_700_000_000.0)
-        self.hooks = Hooks(store, clock=self.clock)
+        self.hooks = Hooks(store, clock=self.clock, seal=SEAL)
         self.metrics = Metrics()
         self.notifier = Notifier(
             hooks=self.hooks,
@@ -220,12 +223,35 @@ async def test_a_hook_that_took_nothing_rests_and_then_all_of_it_is_sent(rig: Ri
     assert rig.metrics.notices["failed"]._value.get() == 4
 
 
+async def test_a_hook_whose_secret_cannot_be_read_waits_is_counted_and_goes_on_with_a_new_one(
+    rig: Rig,
+) -> None:
+    hook_id = await rig.add()
+    await rig.alert()
+    lost = Seal(["another_secret_another_secret_an"]).close(rig.secret, hook_id)
+    await rig.store.write(lambda c: c.execute(sa.update(hooks).values(secret=lost)))
+
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await rig.turn()
+
+    assert [line["event"] for line in logs] == ["hook.secret_unreadable"]
+    assert rig.metrics.notices["unsigned"]._value.get() == 1
+    assert await rig.states() == [("waiting", 0, None)]
+    secret = await rig.hooks.rotate(hook_id, "default")
+    assert secret is not None
+    rig.clock.advance(UNSIGNED_REST_S)
+    await rig.turn()
+    [told] = rig.receiver.told
+    assert told.is_signed_with(secret)
+
+
 async def test_after_kill_9_between_sending_and_noting_it_the_same_id_comes_again(
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     store = await Store(url).open()
-    hooks = Hooks(store, clock=time.time)
+    hooks = Hooks(store, clock=time.time, seal=SEAL)
     async with Receiver() as receiver, httpx.AsyncClient(trust_env=False) as client:
         _, secret = await hooks.add(receiver.url, ["alert.raised"])
         hooks.alert("given_up", "look at this", None)

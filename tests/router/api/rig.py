@@ -15,6 +15,7 @@ from router.principals import Role
 from router.services import Services
 from router.settings import RouterSettings
 from tests.fakes import FakeLiveKit
+from tests.migrated import sqlite_at
 from tests.samples import KEY, SECRET
 
 PASSWORD = "correct horse battery"
@@ -55,7 +56,11 @@ async def open_rig(tmp_path: Path, **changed: Any) -> AsyncIterator[Rig]:
             "livekit_api_secret": SECRET.decode(),
             "state_dir": tmp_path,
         }
-        app = build_app(RouterSettings.load(**usual | changed))
+        settings = RouterSettings.load(**usual | changed)
+        database = settings.state_dir / "persona-router.db"
+        if not settings.database_url and not database.exists():
+            sqlite_at(database)
+        app = build_app(settings)
         async with app.router.lifespan_context(app) as state:
 
             async def with_state(scope: Any, receive: Any, send: Any) -> None:

@@ -1,16 +1,19 @@
 """Every door of the router, tried by everybody: a new route fails here until it is decided."""
 
 import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 
 import pytest
+import pytest_asyncio
 
 from router.api.endpoints import Endpoint
 from router.api.stream import EVENTS
 from router.api.table import ENDPOINTS
 from router.app import API_PREFIXES, ROUTES
 from router.dashboard.table import PAGES
-from router.principals import ROLES
-from tests.router.api.rig import Rig
+from router.principals import ROLES, Role
+from tests.router.api.rig import Rig, open_rig
 
 #: Routes outside the table: who they let in is decided by themselves, and tested with them.
 OPEN = {
@@ -53,9 +56,24 @@ def url(one: Endpoint) -> str:
     return "/api" + re.sub(r"\{\w+\}", "x", one.path)
 
 
+@dataclass(frozen=True, slots=True)
+class House:
+    """One router for all doors: what is behind none of them hinders who tries the next."""
+
+    rig: Rig
+    headers: Mapping[Role, Mapping[str, str]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    async with open_rig(tmp_path_factory.mktemp("doors")) as rig:
+        yield House(rig, {role: await rig.token(role) for role in ROLES})
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("one", ways(open_ones=False))
-async def test_a_stranger_is_not_let_in(rig: Rig, one: Endpoint) -> None:
-    async with rig.client() as client:
+async def test_a_stranger_is_not_let_in(house: House, one: Endpoint) -> None:
+    async with house.rig.client() as client:
         answer = await client.request(one.method, url(one), json={})
         forged = await client.request(
             one.method, url(one), json={}, headers={"Authorization": "Bearer prt_0_0"}
@@ -66,12 +84,12 @@ async def test_a_stranger_is_not_let_in(rig: Rig, one: Endpoint) -> None:
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("one", ways(open_ones=True))
-async def test_a_role_opens_what_it_is_for_and_nothing_more(rig: Rig, one: Endpoint) -> None:
+async def test_a_role_opens_what_it_is_for_and_nothing_more(house: House, one: Endpoint) -> None:
     ranks: tuple[str, ...] = ("nothing", *ROLES)
-    for role in ROLES:
-        headers = await rig.token(role)
-        async with rig.client() as client:
+    for role, headers in house.headers.items():
+        async with house.rig.client() as client:
             answer = await client.request(one.method, url(one), json={}, headers=headers)
 
         enough = ranks.index(one.needs) <= ranks.index(role)

@@ -9,6 +9,7 @@ import pytest
 
 from router.db import Store
 from router.records.hooks import Hooks
+from tests.hook_receiver import SEAL
 from tests.router.cli.test_users import _settings, said
 
 __all__ = ["_settings"]  # fixture
@@ -39,7 +40,7 @@ def test_notices_are_listed_and_replayed(
 
     async def alert() -> str:
         store = await Store(f"sqlite:///{os.fspath(tmp_path)}/persona-router.db").open()
-        hooks = Hooks(store, clock=time.time)
+        hooks = Hooks(store, clock=time.time, seal=SEAL)
         hooks.alert("given_up", "no agent has come", None)
         await store.flush()
         [hook] = await hooks.all("default")

@@ -245,8 +245,8 @@ async def test_the_migrations_make_the_tables_that_the_code_expects(store: Store
     assert made == {name: set(table.c.keys()) for name, table in metadata.tables.items()}
 
 
-async def test_replicas_that_start_together_may_all_upgrade(store_url: str) -> None:
-    stores = [Store(store_url) for _ in range(3)]
+async def test_replicas_that_start_together_may_all_upgrade(empty_url: str) -> None:
+    stores = [Store(empty_url) for _ in range(3)]
     try:
         await asyncio.gather(*(store.open() for store in stores))
     finally:

@@ -10,10 +10,13 @@ from personas.reports import CallReport, Closed, Event, Fact, Opened, numbered
 from router.db import Store
 from router.errors import BadCursor, HookRefused
 from router.records.calls import Calls
-from router.records.do_not_call import DoNotCall
+from router.records.do_not_call import EVERYWHERE, DoNotCall
 from router.records.hooks import DISABLE_AFTER_S, MAX_HOOKS, OLD_SECRET_S, Due, Hooks, Tried
-from router.records.notices import EVENT_TYPES, Happened, announce, notices
+from router.records.notices import EVENT_TYPES, EventType, Happened, announce, notices
+from router.records.notices import hooks as hook_table
+from router.seals import Seal
 from tests.fakes_personas import FakeClock
+from tests.hook_receiver import SEAL
 
 URL = "https://crm.example.org/hooks"
 CALLER = "+13125550101"
@@ -33,7 +36,7 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def hooks(store: Store, clock: FakeClock) -> Hooks:
-    return Hooks(store, clock=clock)
+    return Hooks(store, clock=clock, seal=SEAL)
 
 
 def report(*events: Event, attempt: int = 1, first: int = 1) -> CallReport:
@@ -102,6 +105,24 @@ async def test_each_wish_not_to_be_called_is_told_once_of_a_file_too(
     ]
 
 
+async def test_a_wish_for_every_tenant_is_told_to_each_without_its_reason(
+    store: Store, clock: FakeClock, hooks: Hooks
+) -> None:
+    for tenant in ("default", "acme", "acme", "north"):
+        events: list[EventType] = ["fact.shared" if tenant == "north" else "number.opted_out"]
+        await hooks.add(URL, events, tenant=tenant)
+    entries = DoNotCall(store, clock=clock)
+    await entries.add(CALLER, source="api", scope=EVERYWHERE, reason="a letter")
+
+    await entries.add_all([CALLER, "+13125550102"], source="csv", scope=EVERYWHERE)
+
+    ours, theirs = await hooks.notices("default"), await hooks.notices("acme")
+    assert (len(ours.rows), len(theirs.rows)) == (2, 4)
+    assert {one.event_id for one in ours.rows} == {one.event_id for one in theirs.rows}
+    wishes = [(wish["number"], wish["scope"], wish["reason"]) for _, wish in await told(store)]
+    assert set(wishes) == {(one, EVERYWHERE, "") for one in (CALLER, "+13125550102")}
+
+
 async def test_a_hook_hears_of_its_tenant_and_what_it_asked_for_alone(
     store: Store, hooks: Hooks
 ) -> None:
@@ -155,7 +176,7 @@ async def test_a_claimed_notice_is_one_senders_until_its_lease_is_over(
     store: Store, clock: FakeClock, hooks: Hooks
 ) -> None:
     hook_id = await prepared(store, hooks, 3)
-    other = Hooks(store, clock=clock)
+    other = Hooks(store, clock=clock, seal=SEAL)
 
     [mine] = await hooks.claim(hook_id, most=1, for_s=60)
     theirs = await other.claim(hook_id, most=5, for_s=60)
@@ -282,3 +303,48 @@ async def test_a_tenant_has_so_many_hooks_and_lists_have_cursors(
     assert (await hooks.notices("default", hook_id="x", event="call.ended")).rows == ()
     with pytest.raises(BadCursor):
         await hooks.notices("default", cursor="x")
+
+
+async def kept_secrets(store: Store) -> list[str]:
+    select = sa.select(hook_table.c.secret).order_by(hook_table.c.created_at)
+    return list(await store.read(lambda c: c.scalars(select).all()))
+
+
+async def test_secrets_are_sealed_and_follow_a_change_of_livekits_key(
+    store: Store, clock: FakeClock
+) -> None:
+    old, new = "old_secret_old_secret_old_secret", "new_secret_new_secret_new_secret"
+    before = Hooks(store, clock=clock, seal=Seal([old]))
+    hook, first = await before.add(URL, EVENT_TYPES)
+    second = await before.rotate(hook.id, "default")
+    before.alert("given_up", "no agent has come", None)
+    await store.flush()
+
+    await Hooks(store, clock=clock, seal=Seal([new, old])).seal_anew()
+    after = Hooks(store, clock=clock, seal=Seal([new]))
+
+    [to] = await after.recipients()
+    assert to.secrets == (second, first)
+    [gone] = await before.recipients()
+    assert gone.secrets == ()  # its key is not the one any more
+    assert all("whsec_" not in kept for kept in await kept_secrets(store))
+
+
+async def test_secrets_of_before_they_were_sealed_are_sealed_and_lost_ones_can_be_replaced(
+    store: Store, clock: FakeClock, hooks: Hooks
+) -> None:
+    hook_id = await prepared(store, hooks)
+    clear = "whsec_" + "A" * 44
+    await store.write(lambda c: c.execute(sa.update(hook_table).values(secret=clear)))
+
+    await hooks.seal_anew()
+
+    [to] = await hooks.recipients()
+    assert to.secrets == (clear,)
+    assert clear not in await kept_secrets(store)
+
+    other = Hooks(store, clock=clock, seal=Seal(["another_secret_another_secret_an"]))
+    await other.seal_anew()
+    assert (await other.recipients())[0].secrets == ()
+    renewed = await other.rotate(hook_id, "default")
+    assert (await other.recipients())[0].secrets == (renewed,)

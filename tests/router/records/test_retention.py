@@ -20,6 +20,7 @@ from router.records.retention import CHUNK, DAY_S, kinds
 from router.records.runs import campaign_runs
 from router.sweeper import AFRESH_S, Sweeper
 from tests.fakes_personas import FakeClock
+from tests.hook_receiver import SEAL
 
 NOW = 1_800_000_000.0
 CSV = b"phone,prospect_name\n+13125550101,Ruth\n+13125550102,Ben\n"
@@ -165,7 +166,7 @@ async def test_dials_notices_appointments_and_the_audit_have_their_days(bench: B
         hooks.alert("given_up", name, None)
         await bench.store.flush()
 
-    hooks = Hooks(bench.store, clock=bench.clock)
+    hooks = Hooks(bench.store, clock=bench.clock, seal=SEAL)
     await hooks.add("https://crm.example.org/", ["alert.raised"])
     await fill("old")
     await bench.insert(call_attempt, attempt_id="open", room="open", claimed_at=NOW)
