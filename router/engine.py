@@ -19,18 +19,28 @@ import structlog
 from personas.breaker import Breaker, Limits, Permit
 from personas.reports import CallReport, ClosedEvent, OpenedEvent
 from router.campaigns.progress import Mode, Run, RunState
-from router.campaigns.resolution import Over, PickedUp, Sight, resolve, seen
+from router.campaigns.resolution import (
+    NOTHING_HEARD,
+    Heard,
+    Over,
+    PickedUp,
+    Sight,
+    heard,
+    resolve,
+    seen,
+)
 from router.db import Store
 from router.dialer import Dialer, version_of_campaign
 from router.errors import LiveKitUnavailable, RunRefused, StoreUnavailable
 from router.metrics import Metrics
 from router.principals import DEFAULT_TENANT
-from router.records.attempts import Attempt, Attempts, Order, Refused, State
+from router.records.attempts import Attempt, Attempts, Order, Refused, State, attempt_in
 from router.records.calls import Calls
 from router.records.campaigns import Campaigns, KnownCampaign
 from router.records.leads import Leads, StoredLead
 from router.records.leases import Lease, leases
 from router.records.runs import Nothing, Runs, Taken, retry_of
+from router.routing import Event
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +48,7 @@ EVERY_S: Final = 1.0
 IDLE_S: Final = 2.0  # while nothing runs here
 OWNER_S: Final = 10.0  # a router that has not said so for this long is dead
 LOOKS: Final = 16  # at rooms, at the same time
+MAX_HEARD: Final = 10_000  # attempts that LiveKit's events told of, while the database is away
 BREAKER: Final = Limits(in_a_row=10, window=40, share=0.5, open_s=30.0)
 #: How a call may end, by what an agent reports.
 _STATES: Final[Mapping[str, State]] = {
@@ -99,6 +110,7 @@ class Engine:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _placing: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by attempt
     _sights: dict[str, Sight] = field(default_factory=dict)
+    _heard: dict[str, Heard] = field(default_factory=dict)  # not in the database yet
     _breakers: dict[str, Breaker] = field(default_factory=dict)
     _permits: dict[str, tuple[tuple[Breaker, Permit], ...]] = field(default_factory=dict)
     _held_at: float = -math.inf  # monotonic
@@ -237,6 +249,37 @@ class Engine:
             await self.attempts.told(attempt.attempt_id, state, closed[-1].reason)
         self._wake.set()
 
+    # ---- what LiveKit tells ----
+
+    def noticed(self, event: Event) -> None:
+        """Take what an event tells of a call that we dial; the next turn writes it down.
+
+        It may come to any router, and the one that looks after the call reads it in its row.
+        """
+        attempt_id = attempt_in(event.room)
+        if attempt_id is None:
+            return
+        told = heard(event, self.clock())
+        if told == NOTHING_HEARD:
+            return
+        if len(self._heard) >= MAX_HEARD:
+            self._heard.pop(next(iter(self._heard)))
+        self._heard[attempt_id] = self._heard.get(attempt_id, NOTHING_HEARD).and_then(told)
+
+    async def _note_heard(self) -> None:
+        told = self._heard
+        if not told:
+            return
+        self._heard = {}
+        try:
+            await self.attempts.note_heard(told)
+        except StoreUnavailable:
+            later = self._heard
+            self._heard = told | {
+                key: told.get(key, NOTHING_HEARD).and_then(one) for key, one in later.items()
+            }
+            raise
+
     # ---- turns ----
 
     async def run(self) -> None:
@@ -271,6 +314,7 @@ class Engine:
         """Do once what is due; whether anything goes on. Never raises."""
         self._next_at = 0.0
         try:
+            await self._note_heard()
             open_ = await self.attempts.open()
             if open_:
                 await self._look_after(open_)
@@ -429,11 +473,12 @@ class Engine:
         try:
             there = await self.dialer.livekit.participants(attempt.room)
         except LiveKitUnavailable as exc:
-            if exc.reason != "not_found":
+            if exc.reason != "not_found" and attempt.heard.room_gone_at is None:
                 self._sights[attempt_id] = replace(sight, unbroken=False)
                 raise
             there = []
-        sight = self._sights[attempt_id] = seen(sight, there, attempt.identity, now)
+        sight = seen(sight, there, attempt.identity, now).told(attempt.heard)
+        self._sights[attempt_id] = sight
         found = resolve(
             there,
             attempt.identity,
@@ -446,7 +491,7 @@ class Engine:
             case PickedUp():
                 await self.attempts.answered(attempt_id, now)
             case Over(state=state, because=because, end_room=end_room):
-                if end_room:
+                if end_room and attempt.heard.room_gone_at is None:
                     await self.dialer.clear(attempt)
                 await self.attempts.end(attempt_id, state, because)
                 await self.calls.ended([attempt_id], because)
