@@ -5,10 +5,12 @@ PostgreSQL. Measured, that is a fifth of the time that its asyncio driver for SQ
 crosses threads for each call of the driver. While a SQLite transaction is under way, what else is
 to be written waits, and is then committed together.
 
-For the few rows that a call needs there is a way past the threads: ``quick`` and ``quick_many``.
+For the few rows that a call needs there is a way past the threads: ``quick`` and ``quick_many``,
+and ``at_once`` for a few records.
 """
 
 import asyncio
+import itertools
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +39,7 @@ metadata = MetaData()
 
 DEADLINE_S = 2.0  # for a caller of `write` or `read`
 SOON_S = 0.01  # how long `write_soon` waits for a transaction to join
+MANY = 64  # brief writes of one transaction
 LOCK_WAIT_MS = 1500  # for another process's transaction
 UPGRADE_WAIT_MS = 20_000  # for another replica's upgrade
 UPGRADE_PAUSE_S = 0.05
@@ -49,6 +52,7 @@ MIGRATION_LOCK = 7462735  # any number, as long as every replica takes the same
 class _Write:
     work: Work[Any]
     done: Callable[[Any, Exception | None], None]  # called in the event loop
+    brief: bool = False  # a row or two of a call
 
 
 _Answer = tuple[Any, Exception | None]
@@ -78,7 +82,8 @@ class Store:
         self._writers = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="store-read")
         self._writer: Connection | None = None
-        self._quick: sqlite3.Connection | None = None
+        self._here: Connection | None = None  # the event loop's own, which never waits
+        self._quick: sqlite3.Connection | None = None  # what is under it
         self._waiting: list[_Write] = []
         self._soon: list[_Write] = []  # what the next transaction takes along
         self._soon_timer: asyncio.TimerHandle | None = None
@@ -108,17 +113,18 @@ class Store:
         await self.flush()
         await asyncio.to_thread(self._close)
 
-    async def write(self, work: Work[T], *, patient: bool = False) -> T:
+    async def write(self, work: Work[T], *, patient: bool = False, brief: bool = False) -> T:
         """Run *work* in a transaction that is committed when this returns.
 
         *work* may run twice, the first time without effect: it must touch nothing but the database.
+        What is *brief*, a row or two, may be done in the event loop.
 
         Raises:
             StoreUnavailable: the database did not answer in time or refused. After ``timeout`` it
                 may yet be done; who is *patient* has no such deadline.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        write = _Write(work, partial(_hand_over, done))
+        write = _Write(work, partial(_hand_over, done), brief)
         if self.is_sqlite:
             self._waiting.append(write)
             self._idle.clear()
@@ -128,7 +134,7 @@ class Store:
         return await self._within_deadline("write", done, patient=patient)
 
     def write_soon(self, work: Work[Any], failed: Callable[[StoreUnavailable], None]) -> None:
-        """Run *work* as ``write`` does, but let it wait up to ``SOON_S`` for a transaction to join.
+        """Run *work*, which is brief, as ``write`` does, but up to ``SOON_S`` later.
 
         A later ``write`` to a SQLite store finds it done. *failed* is told if it could not be done.
         """
@@ -137,7 +143,7 @@ class Store:
             if error is not None:
                 failed(StoreUnavailable(type(error).__name__))
 
-        write = _Write(work, told)
+        write = _Write(work, told, brief=True)
         if not self.is_sqlite:
             self._commit([write])
             return
@@ -216,6 +222,22 @@ class Store:
             return False
         return True
 
+    def at_once(self, work: Work[T]) -> T | None:
+        """Run *work*, of about a millisecond, in a transaction in the event loop.
+
+        None: nothing was done, because another connection is writing, the database is in trouble,
+        or it is PostgreSQL. ``write`` then waits, or says what is wrong. A thread lets go of the
+        interpreter with each row, and while the loop is busy it waits half a millisecond to get it
+        back, with the database locked: what a call needs could not be written at once meanwhile.
+        """
+        if self._here is None:
+            return None
+        try:
+            with self._here.begin():
+                return work(self._here)
+        except Exception:  # noqa: BLE001  # who tries next says what is wrong
+            return None
+
     async def scrub(self) -> None:
         """Leave nothing of what was deleted in the database's files, as far as it lies with it.
 
@@ -269,7 +291,23 @@ class Store:
             self._soon_timer = None
         writes = self._soon + self._waiting
         self._soon, self._waiting = [], []
-        self._commit(writes)
+        if left := self._commit_brief(writes):
+            self._commit(left)
+        else:
+            self._idle.set()
+
+    def _commit_brief(self, writes: Sequence[_Write]) -> Sequence[_Write]:
+        """Do here what is brief, up to the first that is not; return what is left.
+
+        In a thread it would lock out the next calls' rows, which then came here too, and so on.
+        """
+        brief = list(itertools.islice(itertools.takewhile(lambda one: one.brief, writes), MANY))
+        answers = self.at_once(lambda c: [one.work(c) for one in brief]) if brief else None
+        if answers is None:
+            return writes
+        for write, answer in zip(brief, answers, strict=True):
+            write.done(answer, None)
+        return writes[len(brief) :]
 
     def _commit(self, writes: Sequence[_Write]) -> None:
         """Have a thread do *writes* in one transaction."""
@@ -347,9 +385,8 @@ class Store:
     def _open(self) -> None:
         self._upgrade_in_turn()
         if self.is_sqlite:
-            pooled = self._engine.raw_connection()
-            self._quick = cast("sqlite3.Connection", pooled.driver_connection)
-            pooled.detach()
+            self._here = self._engine.connect()
+            self._quick = cast("sqlite3.Connection", self._here.connection.driver_connection)
             for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
                 self._quick.execute(f"PRAGMA {pragma}").close()
 
@@ -398,8 +435,8 @@ class Store:
         self._readers.shutdown()
         if self._writer is not None:
             self._writer.close()
-        if self._quick is not None:
-            self._quick.close()
+        if self._here is not None:
+            self._here.close()
         self._engine.dispose()
 
 

@@ -6,7 +6,8 @@ What was just opened and sends its request at once is served. Connections are cu
 LiveKit repeats after that, and never after a 408.
 
 A delivery that comes whole is answered without ASGI, which was half of its processor time, and a
-fifth of a ring time of a millisecond. uvicorn parses it, and what comes in pieces it serves itself.
+fifth of a ring time of a millisecond. If it is plain it passes uvicorn's parser by too, and what
+comes in pieces uvicorn serves itself.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from router import plain_request
 from router.answers import Answer
 
 #: Answers a POST, given the lifespan's state, the headers and the body: at once if it can.
@@ -90,15 +92,22 @@ class _Whole:
 
     message_event = _Nobody()
 
-    def __init__(self, of: "GuardedProtocol", take: Take) -> None:
+    def __init__(
+        self,
+        of: "GuardedProtocol",
+        take: Take,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes = b"",
+        *,
+        keep_alive: bool = True,
+    ) -> None:
         self.of = of
         self.take = take
         self.before = of.cycle
         self.scope = of.scope
-        self.headers = of.headers
-        version = of.parser.get_http_version()
-        self.keep_alive = version != "1.0" and of.parser.should_keep_alive()
-        self.body = b""
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.body = body
         self.more_body = True
         self.disconnected = False
         self.response_complete = False
@@ -195,13 +204,21 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in a piece."""
-        HttpToolsProtocol.data_received(self, data)  # super() would take as long as the rest
-        cycle = self.cycle
-        if self._begun is not None:
-            cycle = self._in_pieces(self._begun)
-        if cycle is self._whole or cycle.more_body or cycle.scope is not self.scope:
-            self._unfinished(len(data))
-            return
+        plain = plain_request.read(data, self._direct) if self._rests() else None
+        if plain is not None:
+            self._unset_keepalive_if_required()
+            whole = _Whole(self, self._direct[plain.path], plain.headers, plain.body)
+            whole.more_body = False
+            self.cycle = cycle = cast("RequestResponseCycle", whole)
+            whole.begin()
+        else:
+            HttpToolsProtocol.data_received(self, data)  # super() would take as long as the rest
+            cycle = self.cycle
+            if self._begun is not None:
+                cycle = self._in_pieces(self._begun)
+            if cycle is self._whole or cycle.more_body or cycle.scope is not self.scope:
+                self._unfinished(len(data))
+                return
         self._whole = cycle
         self.heard_at = self.loop.time()
         if self._timer is not None:
@@ -209,6 +226,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._is_known:
             self._is_known = True
             self._crowd.welcome(self)
+
+    def _rests(self) -> bool:
+        """Whether nothing is under way, and the parser has seen nothing of a next request."""
+        if not self._is_known:
+            return self.scope is None
+        cycle = self.cycle
+        return cycle is self._whole and cycle.response_complete and cycle.scope is self.scope
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
@@ -223,7 +247,8 @@ class GuardedProtocol(HttpToolsProtocol):
         ):
             HttpToolsProtocol.on_headers_complete(self)
         else:
-            self._begun = _Whole(self, take)
+            keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+            self._begun = _Whole(self, take, self.headers, keep_alive=keep_alive)
             self.cycle = cast("RequestResponseCycle", self._begun)
 
     def on_message_complete(self) -> None:

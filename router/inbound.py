@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import structlog
 from opentelemetry.trace import Span, Tracer, get_tracer, set_span_in_context
@@ -55,8 +55,7 @@ class Trail:
     stages: dict[str, float] = field(default_factory=dict)  # milliseconds, in their order
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one delivery, and when LiveKit shall deliver it again, if it shall."""
 
     verdict: Verdict
@@ -127,7 +126,7 @@ class InboundCalls:
         decision = await self._learn(decision, event)
         trail = Trail(decision.call.dialed)
         if not is_heard(self.tracer):
-            return replace(await self._answer(decision, event, trail), trail=trail)
+            return (await self._answer(decision, event, trail))._replace(trail=trail)
         with self.tracer.start_as_current_span(
             "call.answer", record_exception=False, set_status_on_exception=False
         ) as span:
@@ -135,7 +134,7 @@ class InboundCalls:
             outcome = await self._answer(decision, event, trail)
             if span.is_recording():
                 self._show(span, started_ns, outcome.verdict, trail)
-        return replace(outcome, trail=trail)
+        return outcome._replace(trail=trail)
 
     def _show(self, span: Span, started_ns: int, verdict: Verdict, trail: Trail) -> None:
         """Put what was measured on the trace: no number, no room, no name."""
@@ -173,7 +172,7 @@ class InboundCalls:
             trail.stages["dispatch"] = round((self.timer() - looked_up) * 1000, 1)
             if span.is_recording():
                 self._show(span, started_ns, outcome.verdict, trail)
-        return replace(outcome, trail=trail)
+        return outcome._replace(trail=trail)
 
     async def persona_of(self, event: Event, call_id: str) -> Found | None:
         """Return who speaks, or spoke, to the caller of *event*; None: it is no call to answer."""

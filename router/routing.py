@@ -7,7 +7,7 @@ claims, and never fails: what it cannot make sense of it ignores or refuses, and
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from personas.phone import DialedNumber, parse, read_dialed
 
@@ -16,8 +16,7 @@ KIND_SIP = "SIP"
 KIND_AGENT = "AGENT"
 
 
-@dataclass(frozen=True, slots=True)
-class Participant:
+class Participant(NamedTuple):
     """A party in a room, as an event names it."""
 
     sid: str
@@ -40,8 +39,7 @@ class Egress:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A verified webhook delivery."""
 
     event_id: str  # the same in every delivery of one event
@@ -54,8 +52,7 @@ class Event:
     egress: Egress | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InboundCall:
+class InboundCall(NamedTuple):
     """A caller who is ringing."""
 
     room: str

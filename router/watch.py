@@ -337,7 +337,7 @@ class Watch:
         self, room: _Room, action: str, who: Participant, because: str, call: Watched
     ) -> None:
         """Write down what was done, or seen, of a call."""
-        event = replace(_joined(room, who), name=f"{WATCH}{action}")
+        event = _joined(room, who)._replace(name=f"{WATCH}{action}")
         done = Delivered(self.clock(), 0, action, because, event=event)
         self.note(done._replace(call_id=call.call_id, attempt=call.attempt))
 
@@ -345,7 +345,7 @@ class Watch:
         self, room: _Room, action: str, sent: Adopt | Redispatch, outcome: Outcome, at: float
     ) -> None:
         """Write down that an agent was sent, or was to be."""
-        event = replace(_joined(room, sent.caller), name=f"{WATCH}{action}")
+        event = _joined(room, sent.caller)._replace(name=f"{WATCH}{action}")
         because = f"{sent.because}; {outcome.because}"
         done = Delivered(at, 0, outcome.verdict, because, outcome.decided, event)
         if trail := outcome.trail:

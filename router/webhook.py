@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -48,8 +47,7 @@ class WebhookEndpoint:
             await send(message)
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
+class _Verified(NamedTuple):
     """A delivery of LiveKit's: when it came, and from when to when it was verified."""
 
     event: Event

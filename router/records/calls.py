@@ -4,6 +4,7 @@ A report may come twice, late or out of order: an event is stored once by (call_
 and what the record says of the call is made anew from all of its events.
 """
 
+import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -43,6 +44,7 @@ QUALIFICATION: Final = "qualification"
 SILENT_S: Final = 6 * 3600.0  # after that a call of which nothing was heard is taken to be over
 VANISHED_S: Final = 20.0  # how long a call must be silent to be asked for
 CHUNK: Final = 200  # calls of one transaction
+FEW: Final = 32  # calls of one in the event loop
 MAX_FINISHED: Final = 10_000  # rooms; what is beyond is found by ``silent`` a little later
 ROUTER: Final = 0  # the attempt of the router's own events
 
@@ -206,10 +208,15 @@ class Calls(Archive):
             StoreUnavailable: some may be closed; the next time goes on with the rest.
         """
         while self._finished:
-            some = dict(itertools.islice(self._finished.items(), CHUNK))
-            self._notice_all(await self._store.write(partial(self._close_rooms, rooms=some)))
+            some = dict(itertools.islice(self._finished.items(), FEW))
+            turned = self._store.at_once(partial(self._close_rooms, rooms=some))
+            if turned is None:
+                some = dict(itertools.islice(self._finished.items(), CHUNK))
+                turned = await self._store.write(partial(self._close_rooms, rooms=some))
             for room_sid in some:
                 del self._finished[room_sid]
+            self._notice_all(turned)
+            await asyncio.sleep(0)  # calls come first
 
     async def close_ended(self) -> int:
         """Close records whose claim has ended; return how many."""

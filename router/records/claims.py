@@ -234,7 +234,7 @@ class Claims:
                 return Claim(call_id, 1)
             return self._take_over(connection, room_sid, sip_call_id, now)
 
-        return await self._store.write(take)
+        return await self._store.write(take, brief=True)
 
     def _take_over(
         self, connection: sa.Connection, room_sid: str, sip_call_id: str | None, now: float

@@ -192,5 +192,5 @@ def _again(entry: Entry, kept: Mapping[str, Any]) -> Again:
     event = entry.as_shown()
     whole = {"identity": kept["identity"], "attributes": kept["attributes"]}
     if event.participant is not None:
-        event = replace(event, participant=replace(event.participant, **whole))
-    return Again(replace(event, room=kept["room"]), kept["number"], kept["region"])
+        event = event._replace(participant=event.participant._replace(**whole))
+    return Again(event._replace(room=kept["room"]), kept["number"], kept["region"])

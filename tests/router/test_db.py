@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -287,6 +288,89 @@ async def test_a_defect_in_one_of_many_rows_leaves_nothing_locked(store: Store) 
 
     await add(store, "later")
     assert await texts(store) == ["later"]
+
+
+def adding(*new: str) -> Callable[[sa.Connection], int]:
+    def work(connection: sa.Connection) -> int:
+        for text in new:
+            connection.execute(sa.insert(notes), {"text": text})
+        return len(new)
+
+    return work
+
+
+async def test_a_few_records_are_made_at_once_together_or_not_at_all(store: Store) -> None:
+    await add(store, "twice")
+
+    answers = [store.at_once(adding("a", "b")), store.at_once(adding("c", "twice"))]
+
+    assert answers == ([2, None] if store.is_sqlite else [None, None])
+    assert await texts(store) == (["a", "b", "twice"] if store.is_sqlite else ["twice"])
+
+
+async def test_what_is_made_at_once_waits_for_nobody(store: Store, store_url: str) -> None:
+    async with writing_elsewhere(store_url):
+        assert store.at_once(adding("during")) is None
+
+    assert store.at_once(adding("after")) == (1 if store.is_sqlite else None)
+    assert await texts(store) == (["after"] if store.is_sqlite else [])
+
+
+async def test_a_defect_in_what_is_made_at_once_leaves_nothing_locked(store: Store) -> None:
+    def broken(connection: sa.Connection) -> None:
+        adding("lost")(connection)
+        raise ZeroDivisionError
+
+    assert store.at_once(broken) is None
+
+    await add(store, "later")
+    assert await texts(store) == ["later"]
+
+
+async def test_before_the_store_is_open_nothing_is_made_at_once(store_url: str) -> None:
+    assert Store(store_url).at_once(adding("a")) is None
+
+
+async def test_what_is_brief_takes_no_thread_on_sqlite(store: Store) -> None:
+    made_in: list[int] = []
+
+    def work(_connection: sa.Connection) -> None:
+        made_in.append(threading.get_ident())
+
+    await store.write(work, brief=True)
+    store.write_soon(work, not_written)
+    await store.flush()
+    await store.write(work)
+
+    here = threading.get_ident()
+    assert [one == here for one in made_in] == [store.is_sqlite, store.is_sqlite, False]
+
+
+async def test_what_is_brief_is_done_though_another_process_writes(
+    store: Store, store_url: str
+) -> None:
+    async with writing_elsewhere(store_url):
+        added = asyncio.create_task(store.write(adding("patient"), brief=True))
+        await asyncio.sleep(0.05)  # longer than it would take
+        assert not added.done() or not store.is_sqlite
+
+    assert await added == 1
+    assert await texts(store) == ["patient"]
+
+
+async def test_what_is_brief_keeps_its_turn_among_the_rest(tmp_path: Path) -> None:
+    store = await Store(f"sqlite:///{tmp_path / 'store.db'}").open()
+    await store.write(metadata.create_all)
+    seen: list[str] = []
+
+    def note(text: str) -> Callable[[sa.Connection], None]:
+        return lambda _connection: seen.append(text)
+
+    turns = [("a", True), ("b", False), ("c", True), ("d", True)]
+    await asyncio.gather(*(store.write(note(text), brief=brief) for text, brief in turns))
+
+    assert seen == ["a", "b", "c", "d"]
+    await store.aclose()
 
 
 async def test_what_may_wait_stays_behind_what_was_done_quickly(tmp_path: Path) -> None:

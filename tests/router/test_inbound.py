@@ -364,7 +364,7 @@ async def test_a_dispatch_that_cannot_be_recorded_has_been_done_all_the_same(ben
 @pytest.mark.parametrize(
     "event",
     [
-        pytest.param(replace(joined(number=DID), room=""), id="no-room"),
+        pytest.param(joined(number=DID)._replace(room=""), id="no-room"),
         pytest.param(Event("EV_1", "participant_joined", 0.0, "call-1", "RM_1", None), id="nobody"),
     ],
 )

@@ -162,7 +162,7 @@ def test_what_livekit_refused_is_tried_again_less_and_less_often() -> None:
 
 
 def test_a_caller_who_has_been_spoken_to_hears_of_the_cut_off_from_every_further_agent() -> None:
-    active = replace(CALLER, attributes={"sip.ruleID": "SDR_1", "sip.callStatus": "active"})
+    active = CALLER._replace(attributes={"sip.ruleID": "SDR_1", "sip.callStatus": "active"})
 
     again = action([(60.0, [active])], of("dispatched", failures=1))
 

@@ -313,7 +313,7 @@ async def test_a_last_resort_does_not_keep_other_callers_waiting(bench: Bench) -
         await watch.sweep()
         await until(lambda: not watch.mending or bool(bench.did("last_resort")))
 
-    bench.rooms.people["RM_2"] = [replace(CALLER, attributes=OTHER)]
+    bench.rooms.people["RM_2"] = [CALLER._replace(attributes=OTHER)]
     for after_s in (0.0, 1.0):
         bench.now += after_s
         await watch.sweep()
@@ -330,7 +330,7 @@ async def test_what_the_watch_does_is_in_the_journal_and_explained(bench: Bench)
     await ring(bench, watch)
     await bench.sweep(watch, after_s=3.0)
     came = agent(attempt=2, call_id="call-1")
-    bench.rooms.people["RM_1"].append(replace(came, joined_at=bench.now + 0.4))
+    bench.rooms.people["RM_1"].append(came._replace(joined_at=bench.now + 0.4))
     await bench.sweep(watch, after_s=0.5)
     bench.rooms.people["RM_1"].pop()
     await bench.sweep(watch, after_s=WELL_EVERY_S)
@@ -456,7 +456,7 @@ async def test_a_call_of_which_all_five_deliveries_failed_is_answered_by_the_swe
     watch = bench.watch()
     bench.rooms.people["RM_1"] = [CALLER]
     bench.dispatcher.failing = DispatchRefused("not_reached")
-    delivery = replace(joined(number=DID, room="call-RM_1"), room_sid="RM_1")
+    delivery = joined(number=DID, room="call-RM_1")._replace(room_sid="RM_1")
     away = Store("postgresql://127.0.0.1:9/none")  # never opened: whatever is asked fails
     claims = Claims(away, owner="router-1", lease_s=6.0, clock=bench.clock, new_id=lambda: "x")
     inbound = replace(watch.inbound, claims=claims)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ def _journal(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
                 )
             )
         because = "no agent has come, time after time"
-        given_up = replace(joined(number=DID, caller=CALLER, room="failed"), name="watch.given_up")
+        given_up = joined(number=DID, caller=CALLER, room="failed")._replace(name="watch.given_up")
         journal.note(
             Delivered(
                 1.79e9 + 30,

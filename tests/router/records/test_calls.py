@@ -30,6 +30,7 @@ from router.errors import BadCursor, StoreUnavailable
 from router.records.archive import CallFilter, FactFilter
 from router.records.calls import SILENT_S, VANISHED_S, Calls, Dispatched
 from router.records.summary import summary
+from tests.router.locks import writing_elsewhere
 
 NOW = 1_800_000_000.0
 CALLER = "+4930901820"
@@ -292,6 +293,25 @@ async def test_a_room_that_finished_closes_its_calls(bench: Bench) -> None:
 
     open_calls = await bench.calls.page(CallFilter(tenant="default", is_open=True))
     assert [one.call_id for one in open_calls.rows] == ["c2"]
+
+
+async def test_many_rooms_that_finished_are_closed_though_others_write(
+    bench: Bench, store_url: str
+) -> None:
+    for number in range(70):
+        await bench.dispatch(f"c{number}")
+        bench.calls.room_finished(f"RM_c{number}")
+
+    async with writing_elsewhere(store_url):
+        closing = asyncio.create_task(bench.calls.close_finished())
+        await asyncio.sleep(0.05)
+    await closing
+    bench.calls.room_finished("RM_c0")
+    await bench.calls.close_finished()
+
+    assert not (await bench.calls.page(CallFilter(tenant="default", is_open=True))).rows
+    ends = await bench.calls.page(CallFilter(tenant="default"), limit=100)
+    assert {one.reason for one in ends.rows} == {"the room was closed"}
 
 
 CLOSINGS = [

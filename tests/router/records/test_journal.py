@@ -4,7 +4,6 @@ import asyncio
 import json
 import sqlite3
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +216,7 @@ async def test_under_load_tracks_are_left_out_before_people_and_people_before_ca
 ) -> None:
     bench = Bench(store)
     for name in ("track_published", "participant_left", "participant_joined"):
-        event = replace(joined(number=DID, caller=CALLER), name=name)
+        event = joined(number=DID, caller=CALLER)._replace(name=name)
         decided: Any = "answer" if name == "participant_joined" else "ignore"
         for _ in range(1_000 if decided == "answer" else 5_000):
             bench.journal.note(bench.delivered(event)._replace(decided=decided))

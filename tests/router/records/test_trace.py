@@ -1,7 +1,6 @@
 """Where ring time went: stages from what the journal has of a room."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -141,7 +140,7 @@ async def test_nothing_is_known_of_a_call_that_never_was(store: Store) -> None:
 def by_watch(action: str, at: float, because: str, **more: Any) -> Delivered:
     done = caller(at, "dispatched", "call-1", **more)
     assert done.event is not None
-    return done._replace(status=0, because=because, event=replace(done.event, name=action))
+    return done._replace(status=0, because=because, event=done.event._replace(name=action))
 
 
 async def test_an_agent_that_the_watch_sent_is_measured_from_when_it_sent_it(store: Store) -> None:
