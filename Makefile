@@ -17,7 +17,7 @@ demo: setup ## three real calls through a real LiveKit server
 test: setup ## all tests; ARGS go to pytest
 	@deploy/dev/system-packages.sh espeak-ng postgresql redis-server chromium prometheus
 	@$(PY) -m router.demo.livekit_server >/dev/null || [ "$$CI" != true ] # its tests are skipped then
-	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n 3 $(ARGS)
 
 check: setup ## formatting, lint, types, import rules
 	@$(PY) -m ruff check

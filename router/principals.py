@@ -10,6 +10,7 @@ Needs: TypeAlias = Literal["nothing", "viewer", "operator", "admin"]
 
 ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
 DEFAULT_TENANT: Final = "default"  # who runs the router, too: its admins say whose a number is
+EVERY_TENANT: Final = "*"  # stands in the place of one, and is no tenant's name
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", re.ASCII)
 _RANK: Final = MappingProxyType({"nothing": 0, "viewer": 1, "operator": 2, "admin": 3})
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from router.access import permit
-from router.api.endpoints import Ask
+from router.api.endpoints import Ask, Asking
 from router.api.masks import masked_record
 from router.api.tables import csv_of
 from router.errors import BadCursor, RequestRefused
@@ -106,7 +106,9 @@ class WholeCall(BaseModel):
     """Everything about one call."""
 
     call: CallShown
-    recording: dict[str, Any] | None = Field(description="state, path, location, times, error")
+    recording: dict[str, Any] | None = Field(
+        description="state, times, error; for operators path and location"
+    )
     transcript: list[dict[str, Any]]
     facts: list[dict[str, Any]]
     events: list[dict[str, Any]]
@@ -199,18 +201,17 @@ async def show_call(ask: Ask) -> Response:
     if record is None:
         fix = "GET /api/calls lists them; RECORDS_DAYS says how long they are kept"
         raise RequestRefused("no_such_call", status=404, fix=fix)
-    recording = await ask.services.recorder.rows.of(call_id)
     timeline = [event.model_dump() for event in await records.timeline(call_id)]
     facts = [_fact(fact) for fact in await records.facts_so_far(call_id)]
     document = {
         "call": record.cells(),
-        "recording": asdict(recording) if recording else None,
         "transcript": [event for event in timeline if event["kind"] == "turn"],
         "facts": facts,
         "events": timeline,
     }
     if ask.query.format == "json":
-        return JSONResponse(await shown(ask, document))
+        recording = await recording_of(ask, call_id)
+        return JSONResponse({**await shown(ask, document), "recording": recording})
     await _limit_papers(ask)
     trace = await trace_of(ask.services.store, call_id, ask.tenant)
     stages = trace.document()["stages"] if trace else []
@@ -225,6 +226,20 @@ async def show_call(ask: Ask) -> Response:
         language=ask.query.language,
     )
     return _paper(paper, f"call-{call_id}"[:60])
+
+
+async def recording_of(asking: Asking, call_id: str) -> dict[str, Any] | None:
+    """Give what is known of a call's recording; where it is, as it is, to operators alone.
+
+    What is heard there cannot be masked.
+    """
+    found = await asking.services.recorder.rows.of(call_id)
+    if found is None:
+        return None
+    document = {**asdict(found), "error": masked_record(found.error)}
+    if asking.principal is None or not asking.principal.may("operator"):
+        document |= {"path": None, "location": None}
+    return document
 
 
 async def summary(ask: Ask) -> Response:

@@ -8,8 +8,7 @@ from typing import Any, Final, Literal
 from starlette.responses import Response
 
 from personas.contract import RESERVED_KEY
-from personas.logs import masked
-from router.api.calls import WhichCalls, WhichNumbers
+from router.api.calls import WhichCalls, WhichNumbers, recording_of
 from router.dashboard.pages import Visit
 from router.errors import BadCursor, RequestRefused
 from router.records.archive import CallFilter, CallRecord
@@ -104,19 +103,13 @@ async def show_call(visit: Visit) -> Response:
         personas=[event for event in shown["events"] if event["kind"] == "persona_applied"],
         by_category=dict(by_category),
         trace=shown["trace"],
-        recording=await _recording(visit, call_id),
+        recording=await recording_of(visit, call_id),
         sent=shown["sent"],
         deliveries=deliveries,
         longest=max([s["ms"] or 0 for s in (trace.document()["stages"] if trace else [])] or [0]),
         clear=clear,
         now=visit.services.clock(),
     )
-
-
-async def _recording(visit: Visit, call_id: str) -> dict[str, Any] | None:
-    """Return what is known of the recording; its link holds ids alone, and stays whole."""
-    found = await visit.services.recorder.rows.of(call_id)
-    return {**asdict(found), "error": masked(found.error)} if found else None
 
 
 async def _sent(visit: Visit, record: CallRecord) -> dict[str, Any] | None:

@@ -15,14 +15,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from router.db import Store, metadata
 from router.errors import StoreUnavailable
-from router.principals import DEFAULT_TENANT
+from router.principals import DEFAULT_TENANT, EVERY_TENANT
 from router.records.attempts import forbid_in
 from router.records.notices import Happened, announce
 from router.records.pages import Page, page_of
 from router.records.person_locks import lock_people
 
 EVERYWHERE: Final = "everywhere"  # for every tenant
-EVERY_TENANT: Final = "*"  # stands for the tenant in its rows
 OF_TENANT: Final = "tenant"  # for all that the row's tenant does
 _CAMPAIGN: Final = "campaign:"
 AT_ONCE: Final = 1_000  # rows in one transaction
@@ -212,13 +211,15 @@ def scopes_of(
 
 
 def _news(row: Mapping[str, Any]) -> Happened:
+    """Say it to whom it concerns; other tenants are not told why."""
     told = ("number", "scope", "since", "source", "call_id", "reason")
+    untold = {"reason": ""} if row["tenant"] == EVERY_TENANT else {}
     return Happened(
         type="number.opted_out",
         tenant=row["tenant"],
         key=f"{row['number']} {row['scope']} {row['since']}",
         at=row["since"],
-        data={name: row[name] for name in told},
+        data={name: row[name] for name in told} | untold,
         call_id=row["call_id"],
     )
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from router.db import metadata
+from router.principals import EVERY_TENANT
 
 EventType: TypeAlias = Literal["call.ended", "fact.shared", "number.opted_out", "alert.raised"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
@@ -66,7 +67,10 @@ notices = sa.Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
-    """An event. *key* tells it from all others of its type; *at* is Unix seconds."""
+    """An event. *key* tells it from all others of its type; *at* is Unix seconds.
+
+    What concerns every tenant has ``EVERY_TENANT`` as its *tenant*.
+    """
 
     type: EventType
     tenant: str
@@ -94,13 +98,16 @@ def announce(connection: sa.Connection, news: Sequence[Happened], now: float) ->
     if not news:
         return
     wanted = sa.select(hooks.c.id, hooks.c.tenant, hooks.c.events).where(
-        hooks.c.tenant.in_({one.tenant for one in news}), hooks.c.disabled_at.is_(None)
+        hooks.c.disabled_at.is_(None)
     )
+    tenants = {one.tenant for one in news}
+    if EVERY_TENANT not in tenants:
+        wanted = wanted.where(hooks.c.tenant.in_(tenants))
     listening = connection.execute(wanted).all()
     rows = [
         {
             "hook_id": hook.id,
-            "tenant": happened.tenant,
+            "tenant": hook.tenant,
             "event_id": happened.event_id,
             "type": happened.type,
             "call_id": happened.call_id,
@@ -112,7 +119,7 @@ def announce(connection: sa.Connection, news: Sequence[Happened], now: float) ->
         }
         for happened in news
         for hook in listening
-        if hook.tenant == happened.tenant and happened.type in hook.events.split()
+        if happened.tenant in (hook.tenant, EVERY_TENANT) and happened.type in hook.events.split()
     ]
     if rows:
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from livekit import api
 
 from router.demo import binary
 from router.demo.livekit_server import LiveKitServer
 from router.demo.persona_api import Faults
+from router.demo.processes import Child
 from router.demo.settings import DemoSettings
 from tests.e2e.bed import Bed, open_bed
 from tests.e2e.evidence import Evidence, open_evidence
+from tests.e2e.worker import Worker, running_worker
 
 HOW = (
     "livekit-server is missing; `make test` builds it, and so does "
@@ -86,12 +89,43 @@ def folder(logs: Path, request: pytest.FixtureRequest) -> Path:
     return made
 
 
-@pytest_asyncio.fixture
-async def livekit(folder: Path, livekit_program: Path) -> AsyncIterator[LiveKitServer]:
-    """A server alone, without webhooks, for one test."""
-    server = LiveKitServer(livekit_program, log_path=folder / "livekit-server.log")
+@pytest.fixture(scope="module")
+def module_folder(logs: Path, request: pytest.FixtureRequest) -> Path:
+    """The folder of the processes that a module's tests share."""
+    made = logs / str(request.module.__name__).rpartition(".")[2]
+    made.mkdir(exist_ok=True)
+    return made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def livekit(module_folder: Path, livekit_program: Path) -> AsyncIterator[LiveKitServer]:
+    """A server alone, without webhooks, for all tests of a module."""
+    server = LiveKitServer(livekit_program, log_path=module_folder / "livekit-server.log")
     async with server:
         yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_worker(livekit: LiveKitServer, module_folder: Path) -> AsyncIterator[Child]:
+    """A worker for all tests of a module; take it through ``worker``."""
+    async with running_worker(livekit, module_folder) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def worker(shared_worker: Child) -> AsyncIterator[Worker]:
+    """A worker beside ``livekit``; its log begins with the test."""
+    worker = Worker(shared_worker, before=len(shared_worker.log()))
+    yield worker
+    await worker.calls_over()
+
+
+@pytest_asyncio.fixture
+async def client(livekit: LiveKitServer) -> AsyncIterator[api.LiveKitAPI]:
+    """LiveKit's API."""
+    made = api.LiveKitAPI(livekit.http_url, livekit.api_key, livekit.api_secret, failover=False)
+    yield made
+    await made.aclose()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

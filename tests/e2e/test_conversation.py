@@ -14,20 +14,16 @@ from personas.contract import CallConfig, Origin, encode
 from personas.model import Persona
 from personas.sources.files import shipped
 from router.demo.livekit_server import LiveKitServer
-from router.demo.processes import Child
-from tests.e2e.test_agent import (
+from tests.e2e.worker import (
+    Worker,
     agents_in,
-    client,
     dispatch,
     events,
     is_calm,
     kept_waiting,
     phone,
     until,
-    worker,
 )
-
-__all__ = ["client", "worker"]  # fixtures
 
 DOCUMENT: Mapping[str, Any] = {
     "persona_name": "Mira",
@@ -45,13 +41,13 @@ def metadata(**options: Any) -> str:
     return encode(persona, call, shipped("house")).text
 
 
-async def ended(worker: Child) -> dict[str, Any]:
+async def ended(worker: Worker) -> dict[str, Any]:
     await until(lambda: events(worker, "call.ended"))
     return events(worker, "call.ended")[0]
 
 
 async def test_goodbye_is_said_in_full_before_the_call_ends(
-    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+    livekit: LiveKitServer, worker: Worker, client: api.LiveKitAPI
 ) -> None:
     async with phone(livekit) as caller:
         await dispatch(client, caller.room, metadata())
@@ -76,7 +72,7 @@ async def test_goodbye_is_said_in_full_before_the_call_ends(
 
 
 async def test_a_call_that_lasts_too_long_is_wrapped_up_in_words(
-    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+    livekit: LiveKitServer, worker: Worker, client: api.LiveKitAPI
 ) -> None:
     async with phone(livekit) as caller:
         options = {"max_duration_s": 10, "wrap_up_message": "The desk closes now."}
@@ -90,7 +86,7 @@ async def test_a_call_that_lasts_too_long_is_wrapped_up_in_words(
 
 
 async def test_a_caller_who_says_nothing_is_asked_twice_and_then_let_go(
-    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+    livekit: LiveKitServer, worker: Worker, client: api.LiveKitAPI
 ) -> None:
     async with phone(livekit) as caller:
         options = {"silence_s": 2, "silence_message": "Hello?"}
@@ -106,7 +102,7 @@ async def test_a_caller_who_says_nothing_is_asked_twice_and_then_let_go(
 
 
 async def test_a_key_stands_for_a_sentence_of_the_caller(
-    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+    livekit: LiveKitServer, worker: Worker, client: api.LiveKitAPI
 ) -> None:
     async with phone(livekit) as caller:
         await dispatch(client, caller.room, metadata(dtmf={"1": "Who are you?"}))
@@ -121,7 +117,7 @@ async def test_a_key_stands_for_a_sentence_of_the_caller(
 
 
 async def test_a_transfer_that_the_gateway_cannot_do_is_said_and_the_call_goes_on(
-    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+    livekit: LiveKitServer, worker: Worker, client: api.LiveKitAPI
 ) -> None:
     async with phone(livekit) as caller:
         targets = [{"name": "night porter", "number": "+13125550111"}]
@@ -144,7 +140,7 @@ def change(**fields: Any) -> list[bytes]:
 
 
 async def test_a_persona_changes_in_the_middle_of_a_call(
-    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+    livekit: LiveKitServer, worker: Worker, client: api.LiveKitAPI
 ) -> None:
     async with phone(livekit) as caller:
         await dispatch(client, caller.room, metadata())
@@ -190,7 +186,7 @@ async def shown_name(client: api.LiveKitAPI, room: str, name: str) -> str:
 
 
 async def test_nobody_but_the_server_changes_the_persona(
-    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+    livekit: LiveKitServer, worker: Worker, client: api.LiveKitAPI
 ) -> None:
     async with phone(livekit) as caller:
         await dispatch(client, caller.room, metadata())
@@ -208,7 +204,7 @@ async def test_nobody_but_the_server_changes_the_persona(
 
 @pytest.mark.timeout(400)
 async def test_ten_conversations_at_once_block_no_event_loop(
-    livekit: LiveKitServer, worker: Child, client: api.LiveKitAPI
+    livekit: LiveKitServer, worker: Worker, client: api.LiveKitAPI
 ) -> None:
     """Stalls of which our code used little processor time are the machine's, which may be busy."""
     async with AsyncExitStack() as stack:

@@ -15,6 +15,7 @@ from personas.tokens import call_token
 from router.demo.persona_api import PersonaApi
 from router.errors import DeliveryRefused
 from router.events import sign, verify
+from router.principals import Role
 from tests.fakes_personas import document
 from tests.router.test_app import Running, ringing, started
 from tests.samples import KEY, SECRET
@@ -61,8 +62,8 @@ class Egress:
         assert (await self.running.deliver(content)).status_code == 200
         await self.running.services.store.flush()
 
-    async def shown(self) -> dict[str, Any]:
-        headers = await self._viewer()
+    async def shown(self, role: Role = "operator") -> dict[str, Any]:
+        headers = await self._token_of(role)
         answer = await self.running.client.get(f"/api/calls/{self.call_id}", headers=headers)
         recording: dict[str, Any] = answer.json()["recording"]
         return recording
@@ -73,9 +74,9 @@ class Egress:
     def _token(self) -> str:
         return call_token(self.call_id, SECRET.decode(), time.time())
 
-    async def _viewer(self) -> dict[str, str]:
+    async def _token_of(self, role: Role) -> dict[str, str]:
         accounts = self.running.services.access.accounts
-        _, shown = await accounts.add_token("test", "viewer", by="test")
+        _, shown = await accounts.add_token("test", role, by="test")
         return {"Authorization": f"Bearer {shown}"}
 
 
@@ -111,7 +112,7 @@ async def test_a_recording_is_begun_once_and_livekit_tells_where_it_is(egress: E
         status="EGRESS_COMPLETE",
         startedAt="1700000000000000000",
         endedAt="1700000060000000000",
-        fileResults=[{"location": "https://calls.example.org/default/1.ogg"}],
+        fileResults=[{"location": "https://calls.example.org/default/170000000012.ogg"}],
     )
     await egress.hear("egress_updated", status="EGRESS_ENDING")
 
@@ -123,8 +124,10 @@ async def test_a_recording_is_begun_once_and_livekit_tells_where_it_is(egress: E
     assert (file.s3.bucket, file.s3.secret) == ("calls", "made-up-too")
     recording = await egress.shown()
     assert recording["state"] == "complete"
-    assert recording["location"] == "https://calls.example.org/default/1.ogg"
+    assert recording["location"] == "https://calls.example.org/default/170000000012.ogg"
     assert (recording["started_at"], recording["ended_at"]) == (1_700_000_000, 1_700_000_060)
+    to_viewers = await egress.shown("viewer")
+    assert to_viewers == recording | {"path": None, "location": None}
 
 
 @pytest.mark.parametrize(

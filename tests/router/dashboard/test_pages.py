@@ -157,7 +157,7 @@ async def test_a_call_says_what_became_of_its_recording_and_links_it(rig: Rig) -
     rows = rig.services.recorder.rows
     link = f"https://calls.example.org/{CALL_ID}.ogg"
     async with rig.client() as client:
-        await signed_in(rig, client, "viewer")
+        await signed_in(rig, client, "operator")
         none = (await client.get(f"/calls/{CALL_ID}")).text
         await rows.ask(CALL_ID, "default", "x.ogg")
         await rows.began(CALL_ID, "EG_1")

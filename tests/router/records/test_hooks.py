@@ -10,9 +10,9 @@ from personas.reports import CallReport, Closed, Event, Fact, Opened, numbered
 from router.db import Store
 from router.errors import BadCursor, HookRefused
 from router.records.calls import Calls
-from router.records.do_not_call import DoNotCall
+from router.records.do_not_call import EVERYWHERE, DoNotCall
 from router.records.hooks import DISABLE_AFTER_S, MAX_HOOKS, OLD_SECRET_S, Due, Hooks, Tried
-from router.records.notices import EVENT_TYPES, Happened, announce, notices
+from router.records.notices import EVENT_TYPES, EventType, Happened, announce, notices
 from router.records.notices import hooks as hook_table
 from router.seals import Seal
 from tests.fakes_personas import FakeClock
@@ -103,6 +103,24 @@ async def test_each_wish_not_to_be_called_is_told_once_of_a_file_too(
         (CALLER, "call", "c1"),
         ("+13125550102", "csv", None),
     ]
+
+
+async def test_a_wish_for_every_tenant_is_told_to_each_without_its_reason(
+    store: Store, clock: FakeClock, hooks: Hooks
+) -> None:
+    for tenant in ("default", "acme", "acme", "north"):
+        events: list[EventType] = ["fact.shared" if tenant == "north" else "number.opted_out"]
+        await hooks.add(URL, events, tenant=tenant)
+    entries = DoNotCall(store, clock=clock)
+    await entries.add(CALLER, source="api", scope=EVERYWHERE, reason="a letter")
+
+    await entries.add_all([CALLER, "+13125550102"], source="csv", scope=EVERYWHERE)
+
+    ours, theirs = await hooks.notices("default"), await hooks.notices("acme")
+    assert (len(ours.rows), len(theirs.rows)) == (2, 4)
+    assert {one.event_id for one in ours.rows} == {one.event_id for one in theirs.rows}
+    wishes = [(wish["number"], wish["scope"], wish["reason"]) for _, wish in await told(store)]
+    assert set(wishes) == {(one, EVERYWHERE, "") for one in (CALLER, "+13125550102")}
 
 
 async def test_a_hook_hears_of_its_tenant_and_what_it_asked_for_alone(
