@@ -42,7 +42,6 @@ class Desk:
     """Routers that share a database, and what they dial through."""
 
     store: Store
-    folder: Path
     line: FakeLine = field(default_factory=FakeLine)
     now: float = 1_000.0
     refused: dict[str, GateVerdict] = field(default_factory=dict)
@@ -111,7 +110,7 @@ class Desk:
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     store = await Store(f"sqlite:///{tmp_path / 'router.db'}").open()
-    desk = Desk(store, tmp_path)
+    desk = Desk(store)
     rows = "phone,prospect_name\n+13125550100,Ann\n+13125550101,Ben\n+13125550102,Cem\n"
     await Leads(store, clock=desk.clock, region="US").add("default", "leads.csv", rows.encode())
     await Leads(store, clock=desk.clock, region="US").select("default", "leads.csv")
@@ -315,7 +314,7 @@ async def test_a_room_that_has_finished_is_over_though_livekit_does_not_answer(d
     assert (ended.state, ended.because) == ("answered", "the room is gone")
 
 
-async def test_events_are_kept_while_the_database_is_away(desk: Desk) -> None:
+async def test_events_are_kept_while_the_database_is_away(desk: Desk, tmp_path: Path) -> None:
     engine = desk.engine()
     await engine.start("spring", mode="one")
     await desk.turns(engine)
@@ -323,10 +322,14 @@ async def test_events_are_kept_while_the_database_is_away(desk: Desk) -> None:
     agent = Participant("PA_a", "agent-x", "AGENT", {})
     engine.noticed(event("participant_joined", attempt.room, agent))
     written = engine.attempts
-    away = await Store(f"sqlite:///{desk.folder / 'other.db'}").open()
+    away = await Store(f"sqlite:///{tmp_path / 'other.db'}").open()
     await away.aclose()
     engine.attempts = Attempts(
-        away, clock=desk.clock, new_id=str, owner="one", judge=lambda *_: GateVerdict(False, "")
+        away,
+        clock=desk.clock,
+        new_id=str,
+        owner="one",
+        judge=lambda *_: GateVerdict(False, "gate_failed"),
     )
 
     await desk.turns(engine)

@@ -1,6 +1,5 @@
 """What became of a call that was dialed, by what can be seen of it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -97,7 +96,7 @@ def recorded(case: str) -> list[Event]:
     for one in deliveries("sip_outbound_deliveries"):
         event = verify(one.authorization, one.body, one.received_at, {KEY: SECRET})
         if event.room == f"rec-{case}-wait":
-            events.append(replace(event, room="out-1"))
+            events.append(event._replace(room="out-1"))
     return events
 
 
@@ -125,21 +124,20 @@ def test_events_tell_when_a_callee_came_and_how_they_left(case: str, ended: str 
 
 
 def test_events_of_agents_and_of_others_in_the_room_are_told_apart() -> None:
-    event = replace(recorded("busy")[-2], participant=AGENT)
+    event = recorded("busy")[-2]._replace(participant=AGENT)
 
     assert heard(event, 5.0) == Heard(agent_seen_at=5.0)
-    other = replace(AGENT, kind="STANDARD")
-    assert heard(replace(event, participant=other), 5.0) == NOTHING_HEARD
+    other = AGENT._replace(kind="STANDARD")
+    assert heard(event._replace(participant=other), 5.0) == NOTHING_HEARD
 
 
 def test_what_nobody_saw_is_taken_from_events_after_the_time_for_a_report() -> None:
     told = Heard(agent_seen_at=DIALED_AT + 1, left_at=DIALED_AT + 5, left_as="no_answer")
     sight = Sight(DIALED_AT + 6, unbroken=False).told(told)
-    seen_so = {"since": sight.since, "agent_at": sight.agent_at, "unbroken": False}
-    left = {"left_at": sight.left_at, "left_as": sight.left_as}
+    known: dict[str, Any] = {name: getattr(sight, name) for name in Sight.__slots__}
 
-    assert outcome(after_s=REPORT_S + 4, **seen_so, **left) == Wait()
-    late = outcome(after_s=REPORT_S + 7, **seen_so, **left)
+    assert outcome(after_s=REPORT_S + 4, **known) == Wait()
+    late = outcome(after_s=REPORT_S + 7, **known)
 
     assert late == Over("no_answer", "LiveKit told how the callee left", end_room=True)
 
