@@ -20,6 +20,7 @@ from router.campaigns.model import Campaign
 from router.campaigns.resolution import NOTHING_HEARD, Heard
 from router.db import Store, metadata
 from router.records.campaigns import KnownCampaign
+from router.records.outbox import Notice, note
 
 State: TypeAlias = Literal[
     "claimed",  # nothing was sent yet
@@ -40,6 +41,7 @@ IN_FLIGHT: Final[frozenset[State]] = frozenset({"claimed", "dialing", "answered"
 ROOM_PREFIX: Final = "out-"
 _ID_CHARS: Final = 32
 _HEARD: Final = tuple(field.name for field in fields(Heard))
+_TOLD: Final = ("attempt_id", "tenant", "campaign", "state")
 
 call_attempt = sa.Table(
     "call_attempt",
@@ -189,9 +191,11 @@ class Attempts:
             if verdict.next_at is None:
                 closed = {"state": "refused", "disposition": "refused", "ended_at": at}
                 connection.execute(self._insert, row | closed | {"settled": True})
+                note(connection, [_changed(row | closed, at)])
             return Refused(verdict.because, verdict.next_at)
         if connection.execute(self._insert, row).first() is None:
             return Refused("being_called")
+        note(connection, [_changed(row, at)])
         return attempt_of(row)
 
     async def dialing(self, attempt_id: str) -> bool:
@@ -204,8 +208,7 @@ class Attempts:
             & call_attempt.c.hang_up.is_(None)
         )
         values = {"state": "dialing", "dialed_at": self._clock()}
-        update = sa.update(call_attempt).where(mine).values(values)
-        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+        return await self._change(sa.update(call_attempt).where(mine).values(values))
 
     # ---- what becomes of it ----
 
@@ -215,8 +218,7 @@ class Attempts:
             ("claimed", "dialing")
         )
         update = sa.update(call_attempt).where(ringing, call_attempt.c.ended_at.is_(None))
-        update = update.values(state="answered", answered_at=at)
-        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+        return await self._change(update.values(state="answered", answered_at=at))
 
     async def end(self, attempt_id: str, state: State, because: str) -> bool:
         """Close it; False: it is closed already.
@@ -243,7 +245,7 @@ class Attempts:
                 ended_at=at,
             )
         )
-        return connection.execute(update).rowcount == 1
+        return bool(change_in(connection, update, at))
 
     async def told(self, attempt_id: str, state: State, because: str) -> bool:
         """Close it as its agent says, who knows best; late news mend what was uncertain.
@@ -266,7 +268,7 @@ class Attempts:
                 ended_at=sa.func.coalesce(row.ended_at, self._clock()),
             )
         )
-        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+        return await self._change(update)
 
     async def note_heard(self, told: Mapping[str, Heard]) -> None:
         """Keep what events told of open attempts, by their ids, for whichever router sees to them.
@@ -318,9 +320,9 @@ class Attempts:
             sa.update(call_attempt)
             .where(call_attempt.c.ended_at.is_(None), *conditions)
             .values(hang_up=sa.func.coalesce(call_attempt.c.hang_up, because[:200]))
-            .returning(call_attempt.c.attempt_id)
         )
-        return await self._store.write(lambda c: c.scalars(update).all())
+        at = self._clock()
+        return await self._store.write(lambda c: change_in(c, update, at))
 
     async def adopt(self, attempt: Attempt) -> bool:
         """Look after an attempt whose router has died; False: another one does."""
@@ -338,8 +340,7 @@ class Attempts:
         if disposition is not None:
             values["disposition"] = disposition[:32]
         same = (call_attempt.c.attempt_id == attempt_id) & (call_attempt.c.tenant == tenant)
-        update = sa.update(call_attempt).where(same).values(values)
-        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+        return await self._change(sa.update(call_attempt).where(same).values(values))
 
     # ---- questions ----
 
@@ -383,6 +384,11 @@ class Attempts:
         rows = await self._store.read(lambda c: c.execute(query).all())
         return {state: count for state, count in rows}  # noqa: C416  # a row is no pair of its type
 
+    async def _change(self, update: sa.Update) -> bool:
+        """Do *update*, of one attempt; False: there is none that it fits."""
+        at = self._clock()
+        return bool(await self._store.write(lambda c: change_in(c, update, at)))
+
     def _row(self, order: Order, verdict: GateVerdict, at: float) -> dict[str, Any]:
         attempt_id = self._new_id()
         return {
@@ -415,11 +421,20 @@ class Attempts:
         }
 
 
+def change_in(connection: sa.Connection, update: sa.Update, at: float) -> Sequence[str]:
+    """Do *update* in somebody else's transaction, and tell those who watch; return which it was."""
+    told = update.returning(*(call_attempt.c[name] for name in _TOLD))
+    changed = connection.execute(told).mappings().all()
+    note(connection, [_changed(dict(row), at) for row in changed])
+    return [row["attempt_id"] for row in changed]
+
+
 def forbid_in(
     connection: sa.Connection,
     numbers: Collection[str],
     because: str,
     *,
+    at: float,
     tenant: str | None = None,
     campaign: str | None = None,
 ) -> None:
@@ -436,7 +451,12 @@ def forbid_in(
     if campaign is not None:
         wanted.append(row.campaign == campaign)
     update = sa.update(call_attempt).where(*wanted, row.hang_up.is_(None))
-    connection.execute(update.values(hang_up=because[:200]))
+    change_in(connection, update.values(hang_up=because[:200]), at)
+
+
+def _changed(row: Mapping[str, Any], at: float) -> Notice:
+    body = {"campaign": row["campaign"], "state": row["state"]}
+    return Notice.of("attempt.changed", at, row["tenant"], row["attempt_id"], **body)
 
 
 def attempt_of(row: Mapping[str, Any] | sa.RowMapping) -> Attempt:

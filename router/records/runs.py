@@ -7,7 +7,7 @@ more over all campaigns is held by one more lock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
@@ -18,9 +18,10 @@ from router.campaigns.pacing import outbound_room, taken
 from router.campaigns.progress import SETTLED, Mode, Run, RunState, Wish, after
 from router.db import Store, metadata
 from router.errors import RunRefused
-from router.records.attempts import Attempt, Attempts, Order, Refused, call_attempt
+from router.records.attempts import Attempt, Attempts, Order, Refused, call_attempt, change_in
 from router.records.claims import claims
 from router.records.leads import LeadList, StoredLead, leads, stored_lead
+from router.records.outbox import Notice, note
 
 DIALER_LOCK: Final = 7462736  # any number, as long as every router takes the same
 AGAIN_S: Final = 30.0  # for a lead whose number is being called at this moment
@@ -165,6 +166,7 @@ class Runs:
             if before is not None:  # the pace of the run before still counts
                 row["next_at"] = max(at, min(before.next_at, now + LONGEST_PAUSE_S))
             connection.execute(self._begin, row)
+            self._tell(connection, row)
             return True
 
         if not await self._store.write(start):
@@ -271,6 +273,7 @@ class Runs:
                 "because": refused.because,
             }
             connection.execute(self._wait, row)
+            self._tell(connection, asdict(run))
         if run.mode == "one":
             self._set(connection, run, state="stopping", because=refused.because)
             self._settle(connection, run.tenant, run.campaign)
@@ -292,7 +295,7 @@ class Runs:
             update = sa.update(call_attempt).where(unsent, row.ended_at.is_(None))
             values = {"state": "canceled", "disposition": "canceled", "settled": True}
             update = update.values(ended_at=at, because="it was never sent", **values)
-            if connection.execute(update).rowcount != 1:
+            if not change_in(connection, update, at):
                 return False
             self._again(connection, attempt, due_at=at, tries=attempt.tries - 1, because="not_sent")
             return True
@@ -342,6 +345,13 @@ class Runs:
             values["changed_at"] = self._clock()
         same = (campaign_runs.c.tenant == run.tenant) & (campaign_runs.c.campaign == run.campaign)
         connection.execute(sa.update(campaign_runs).where(same).values(**values))
+        if "state" in values:
+            self._tell(connection, asdict(run) | values)
+
+    def _tell(self, connection: sa.Connection, run: Mapping[str, Any]) -> None:
+        """Tell those who watch that *run* is another one."""
+        body = {"campaign": run["campaign"], "state": run["state"]}
+        note(connection, [Notice.of("run.changed", self._clock(), run["tenant"], **body)])
 
     def _settle(self, connection: sa.Connection, tenant: str, campaign: str) -> None:
         run = self._locked(connection, tenant, campaign)
@@ -386,6 +396,7 @@ class Runs:
             "because": because,
         }
         connection.execute(self._wait, row)
+        self._tell(connection, asdict(run))
 
     def _open(self, connection: sa.Connection, run: Run) -> int:
         query = sa.select(sa.func.count()).select_from(call_attempt)

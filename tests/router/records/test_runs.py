@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from router.errors import RunRefused
 from router.records.attempts import Attempt, Attempts, Order, Refused
 from router.records.campaigns import KnownCampaign
 from router.records.leads import Leads, StoredLead
+from router.records.outbox import Outbox, Position
 from router.records.outcomes import AttemptFilter, Outcomes
 from router.records.runs import Capacity, Nothing, Runs, Taken
 
@@ -349,6 +351,41 @@ async def test_a_run_pauses_goes_on_and_stops_after_the_calls_that_go_on(bench: 
     run = await runs.find("default", "fast")
     assert run is not None
     assert run.state == "idle"
+
+
+async def test_every_change_is_told_in_its_transaction(bench: Bench) -> None:
+    outbox = Outbox(bench.store, clock=bench.clock)
+
+    async def told() -> list[tuple[str, str]]:
+        read = await outbox.after(Position(0, 1), 100, lambda one: one.notice)
+        return [
+            (one.call_id or "run", json.loads(one.body or "")["state"])
+            for one in read
+            if one.kind in {"run.changed", "attempt.changed"}
+        ]
+
+    runs, attempts = await bench.start(2), bench.attempts()
+    bench.verdicts["+13125550101"] = GateVerdict(False, "do_not_call", {})
+    first = (await take(runs)).attempt
+    await attempts.dialing(first.attempt_id)
+    await attempts.dialing(first.attempt_id)  # it is dialing: nothing changes
+    await attempts.answered(first.attempt_id, bench.now)
+    await attempts.want_hang_up("enough", run_id=first.run_id)
+    await attempts.end(first.attempt_id, "failed", "test")
+    await attempts.annotate("default", first.attempt_id, note="a", disposition=None)
+    bench.now += 1
+    await take(runs)
+    found = await told()
+
+    dial = first.attempt_id
+    assert found[:2] == [("run", "running"), (dial, "claimed")]
+    assert found[2:7] == [(dial, "dialing"), *[(dial, "answered")] * 4]
+    assert [state for _, state in found[7:]] == ["refused"]
+    await runs.wish("default", "fast", "stop", "test")
+    assert [state for _, state in (await told())[8:]] == ["stopping", "idle"]
+    with pytest.raises(ZeroDivisionError):
+        await bench.store.write(lambda c: attempts.end_in(c, dial, "busy", "", 0.0) / 0)
+    assert len(await told()) == 10
 
 
 async def test_a_run_of_one_lead_calls_one(bench: Bench) -> None:
