@@ -113,6 +113,7 @@ def _done(services: Services, came: _Verified, outcome: Outcome) -> Answer:
     services.tally.delivered(event)
     if event.name == "room_finished":
         services.calls.room_finished(event.room_sid)
+    services.engine.noticed(event)
     if event.egress is not None:
         services.recorder.rows.heard(event.egress)
     repeated = outcome.verdict in AGAIN

@@ -8,7 +8,7 @@ with the verdict and what it rests on; it is no call.
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from router.campaigns.gate import GateVerdict
 from router.campaigns.leads import Lead
 from router.campaigns.model import Campaign
+from router.campaigns.resolution import NOTHING_HEARD, Heard
 from router.db import Store, metadata
 from router.records.campaigns import KnownCampaign
 from router.records.outbox import Notice, note
@@ -38,6 +39,8 @@ State: TypeAlias = Literal[
 ]
 IN_FLIGHT: Final[frozenset[State]] = frozenset({"claimed", "dialing", "answered"})
 ROOM_PREFIX: Final = "out-"
+_ID_CHARS: Final = 32
+_HEARD: Final = tuple(field.name for field in fields(Heard))
 _TOLD: Final = ("attempt_id", "tenant", "campaign", "state")
 
 call_attempt = sa.Table(
@@ -68,6 +71,11 @@ call_attempt = sa.Table(
     sa.Column("hang_up", sa.String(200)),
     sa.Column("note", sa.Text, nullable=False),
     sa.Column("settled", sa.Boolean, nullable=False),
+    sa.Column("agent_seen_at", sa.Float),
+    sa.Column("callee_seen_at", sa.Float),
+    sa.Column("left_at", sa.Float),
+    sa.Column("left_as", sa.String(16)),
+    sa.Column("room_gone_at", sa.Float),
 )
 
 
@@ -121,6 +129,7 @@ class Attempt:
     hang_up: str | None  # why it shall be hung up; None: it shall not
     note: str
     settled: bool  # what follows from its end has been done: another try, or none
+    heard: Heard  # from LiveKit's events
 
     @property
     def is_open(self) -> bool:
@@ -187,7 +196,7 @@ class Attempts:
         if connection.execute(self._insert, row).first() is None:
             return Refused("being_called")
         note(connection, [_changed(row, at)])
-        return _attempt(dict(row))
+        return attempt_of(row)
 
     async def dialing(self, attempt_id: str) -> bool:
         """Say that the order to dial is about to be sent; False: it must not be, any more."""
@@ -261,6 +270,28 @@ class Attempts:
         )
         return await self._change(update)
 
+    async def note_heard(self, told: Mapping[str, Heard]) -> None:
+        """Keep what events told of open attempts, by their ids, for whichever router sees to them.
+
+        Of agents the latest news count, of ends the first.
+        """
+        row = call_attempt.c
+        said: Mapping[str, Any] = {name: sa.bindparam(f"heard_{name}") for name in _HEARD}
+        joined = {"agent_seen_at", "callee_seen_at"}
+        values = {
+            name: sa.func.coalesce(new, row[name])
+            if name in joined
+            else sa.func.coalesce(row[name], new)
+            for name, new in said.items()
+        }
+        same = (row.attempt_id == sa.bindparam("of_attempt")) & row.ended_at.is_(None)
+        update = sa.update(call_attempt).where(same).values(values)
+        rows = [
+            {"of_attempt": attempt_id, **{f"heard_{name}": one for name, one in asdict(of).items()}}
+            for attempt_id, of in sorted(told.items())
+        ]
+        await self._store.write(lambda c: c.execute(update, rows))
+
     async def want_hang_up(
         self,
         because: str,
@@ -319,7 +350,7 @@ class Attempts:
         if tenant is not None:
             query = query.where(call_attempt.c.tenant == tenant)
         row = await self._store.read(lambda c: c.execute(query).mappings().first())
-        return None if row is None else _attempt(dict(row))
+        return None if row is None else attempt_of(row)
 
     async def open(
         self, *, tenant: str | None = None, campaign: str | None = None
@@ -332,7 +363,7 @@ class Attempts:
             query = query.where(call_attempt.c.campaign == campaign)
         query = query.order_by(call_attempt.c.claimed_at)
         rows = await self._store.read(lambda c: c.execute(query).mappings().all())
-        return [_attempt(dict(row)) for row in rows]
+        return [attempt_of(row) for row in rows]
 
     async def unsettled(self, limit: int = 200) -> Sequence[Attempt]:
         """Give those that are over and of which nothing has followed yet."""
@@ -341,7 +372,7 @@ class Attempts:
         )
         query = query.order_by(call_attempt.c.ended_at).limit(limit)
         rows = await self._store.read(lambda c: c.execute(query).mappings().all())
-        return [_attempt(dict(row)) for row in rows]
+        return [attempt_of(row) for row in rows]
 
     async def counts(self, tenant: str, run_id: str) -> Mapping[str, int]:
         """Count the attempts of a run by state."""
@@ -386,6 +417,7 @@ class Attempts:
             "hang_up": None,
             "note": "",
             "settled": False,
+            **asdict(NOTHING_HEARD),
         }
 
 
@@ -427,5 +459,14 @@ def _changed(row: Mapping[str, Any], at: float) -> Notice:
     return Notice.of("attempt.changed", at, row["tenant"], row["attempt_id"], **body)
 
 
-def _attempt(row: Mapping[str, Any]) -> Attempt:
-    return Attempt(**{**row, "verdict": json.loads(row["verdict"])})
+def attempt_of(row: Mapping[str, Any] | sa.RowMapping) -> Attempt:
+    """Read a row of the table."""
+    told = Heard(**{name: row[name] for name in _HEARD})
+    others = {name: value for name, value in row.items() if name not in _HEARD}
+    return Attempt(**{**others, "verdict": json.loads(row["verdict"]), "heard": told})
+
+
+def attempt_in(room: str) -> str | None:
+    """Name the attempt whose room it is; None: it is no attempt's."""
+    attempt_id = room.removeprefix(ROOM_PREFIX)
+    return attempt_id if attempt_id != room and len(attempt_id) == _ID_CHARS else None

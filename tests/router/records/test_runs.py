@@ -14,6 +14,7 @@ from router.campaigns.gate import GateVerdict
 from router.campaigns.leads import Lead
 from router.campaigns.model import Campaign, Retry, read_campaign
 from router.campaigns.progress import Mode, Run
+from router.campaigns.resolution import Heard
 from router.db import Store
 from router.errors import RunRefused
 from router.records.attempts import Attempt, Attempts, Order, Refused
@@ -104,6 +105,35 @@ def single(number: str = "+13125550100", lead_id: str = "l:1") -> Order:
         lead=Lead(phone=number),
         lead_id=lead_id,
     )
+
+
+async def test_of_what_events_told_the_latest_agent_and_the_first_end_are_kept(
+    bench: Bench,
+) -> None:
+    attempts = bench.attempts()
+    going, over = (
+        await attempts.claim(single()),
+        await attempts.claim(single("+13125550101", "l:2")),
+    )
+    assert isinstance(going, Attempt)
+    assert isinstance(over, Attempt)
+    await attempts.end(over.attempt_id, "busy", "busy")
+
+    await attempts.note_heard(
+        {
+            going.attempt_id: Heard(agent_seen_at=1.0, left_at=2.0, left_as="no_answer"),
+            over.attempt_id: Heard(agent_seen_at=1.0),
+            "unknown": Heard(agent_seen_at=1.0),
+        }
+    )
+    later = Heard(agent_seen_at=3.0, callee_seen_at=3.0, left_at=4.0, left_as="canceled")
+    await attempts.note_heard({going.attempt_id: later})
+
+    [kept] = await attempts.open()
+    assert kept.heard == Heard(3.0, 3.0, 2.0, "no_answer")
+    closed = await attempts.find(over.attempt_id)
+    assert closed is not None
+    assert closed.heard == Heard()
 
 
 async def test_a_lead_and_a_number_are_called_once_at_a_time(bench: Bench) -> None:
