@@ -236,7 +236,8 @@ async def test_the_audit_comes_by_cursor_and_lists_of_admins_are_tables_too(rig:
     async with rig.client() as client:
         for name in ("one", "two", "three"):
             await client.post("/api/tokens", json={"name": name}, headers=admin)
-        pages, cursor = [], {}
+        pages: list[list[str]] = []
+        cursor: dict[str, str] = {}
         while True:
             page = (
                 await client.get("/api/audit", params={"limit": "2"} | cursor, headers=admin)
