@@ -177,7 +177,7 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=dialer.show_attempt,
         needs="viewer",
         title="Attempt",
-        query=WhichNumbers,
+        query=dialer.WhichAttempt,
         topics="attempts",
     ),
     Page(

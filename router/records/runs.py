@@ -19,6 +19,7 @@ from router.campaigns.progress import SETTLED, Mode, Run, RunState, Wish, after
 from router.db import Store, metadata
 from router.errors import RunRefused
 from router.records.attempts import Attempt, Attempts, Order, Refused, call_attempt, change_in
+from router.records.breakers import Breakers, names_of
 from router.records.claims import claims
 from router.records.leads import LeadList, StoredLead, leads, stored_lead
 from router.records.outbox import Notice, note
@@ -83,8 +84,9 @@ class Taken:
 class Nothing:
     """No lead was taken; *again_at* (Unix seconds) says when it is worth asking, if that is known.
 
-    *because*: ``not_running``, ``pace``, ``full``, ``no_room``, ``waiting``, ``refused`` (go on at
-    once: there are more leads) or ``exhausted`` (the run is over).
+    *because*: ``not_running``, ``pace``, ``full``, ``no_room``, ``tripped`` (too many calls have
+    failed), ``waiting``, ``refused`` (go on at once: there are more leads) or ``exhausted`` (the
+    run is over).
     """
 
     because: str
@@ -119,6 +121,7 @@ class Runs:
         self._clock = clock
         self._new_id = new_id
         self._capacity = capacity
+        self._breakers = Breakers(is_sqlite=store.is_sqlite)
         dialect = sqlite if store.is_sqlite else postgresql
         self._wait = self._upsert(dialect.insert(run_waits), run_waits)
         self._begin = self._upsert(dialect.insert(campaign_runs), campaign_runs)
@@ -244,10 +247,14 @@ class Runs:
             return Nothing("full")
         if not self._has_room(connection):
             return Nothing("no_room")
+        leave = self._breakers.ask(connection, order, now)
+        if not leave.given:
+            return Nothing("tripped", leave.again_at)
         answer = self._attempts.claim_in(connection, order)
         if isinstance(answer, Refused):
             self._refused(connection, run, order, answer, now)
             return None
+        self._breakers.begun(connection, leave, answer.attempt_id)
         self._move(connection, run, found.position)
         next_at = taken(run.next_at, now, campaign.calls_per_second, ask.brake)
         self._set(connection, run, next_at=next_at)
@@ -298,6 +305,7 @@ class Runs:
             if not change_in(connection, update, at):
                 return False
             self._again(connection, attempt, due_at=at, tries=attempt.tries - 1, because="not_sent")
+            self._breakers.ended(connection, attempt, "canceled", at)
             return True
 
         return await self._store.write(give_back)
@@ -321,6 +329,11 @@ class Runs:
             query = query.where(campaign_runs.c.tenant == tenant)
         rows = await self._store.read(lambda c: c.execute(query).mappings().all())
         return [Run(**row) for row in rows]
+
+    async def tripped(self, tenant: str, campaign: str, trunk: str) -> Sequence[str]:
+        """Name the breakers that keep a campaign from calling over a trunk."""
+        names, now = names_of(tenant, campaign, trunk), self._clock()
+        return await self._store.read(lambda c: self._breakers.tripped(c, names, now))
 
     async def waiting(self, run_id: str) -> tuple[int, float | None]:
         """Count the leads of a run that wait, and say when the first is due."""
@@ -373,6 +386,7 @@ class Runs:
             self._again(
                 connection, attempt, due_at=due_at, tries=attempt.tries, because=attempt.state
             )
+        self._breakers.ended(connection, attempt, attempt.state, self._clock())
         return True
 
     def _again(

@@ -291,8 +291,8 @@ async def test_style_and_scripts_are_kept_and_change_their_address_with_their_co
 ) -> None:
     async with rig.client() as client:
         page = (await client.get("/login")).text
-        await signed_in(rig, client, "viewer")
-        page += (await client.get("/")).text
+        await signed_in(rig, client, "operator")
+        page += (await client.get("/")).text + (await client.get("/leads")).text
         for name, asset in assets().items():
             assert f"/assets/{name}?{asset.mark}" in page
             answer = await client.get(f"/assets/{name}")
