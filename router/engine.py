@@ -16,21 +16,30 @@ from typing import Final
 import sqlalchemy as sa
 import structlog
 
-from personas.breaker import Breaker, Limits, Permit
 from personas.reports import CallReport, ClosedEvent, OpenedEvent
 from router.campaigns.progress import Mode, Run, RunState
-from router.campaigns.resolution import Over, PickedUp, Sight, resolve, seen
+from router.campaigns.resolution import (
+    NOTHING_HEARD,
+    Heard,
+    Over,
+    PickedUp,
+    Sight,
+    heard,
+    resolve,
+    seen,
+)
 from router.db import Store
 from router.dialer import Dialer, version_of_campaign
 from router.errors import LiveKitUnavailable, RunRefused, StoreUnavailable
 from router.metrics import Metrics
 from router.principals import DEFAULT_TENANT
-from router.records.attempts import Attempt, Attempts, Order, Refused, State
+from router.records.attempts import Attempt, Attempts, Order, Refused, State, attempt_in
 from router.records.calls import Calls
 from router.records.campaigns import Campaigns, KnownCampaign
 from router.records.leads import Leads, StoredLead
 from router.records.leases import Lease, leases
 from router.records.runs import Nothing, Runs, Taken, retry_of
+from router.routing import Event
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +47,8 @@ EVERY_S: Final = 1.0
 IDLE_S: Final = 2.0  # while nothing runs here
 OWNER_S: Final = 10.0  # a router that has not said so for this long is dead
 LOOKS: Final = 16  # at rooms, at the same time
-BREAKER: Final = Limits(in_a_row=10, window=40, share=0.5, open_s=30.0)
+MAX_HEARD: Final = 10_000  # attempts that LiveKit's events told of, while the database is away
+FORGOTTEN_S: Final = 600.0  # after its agent was sent, a call that is not open is forgotten
 #: How a call may end, by what an agent reports.
 _STATES: Final[Mapping[str, State]] = {
     "answered": "answered",
@@ -99,8 +109,7 @@ class Engine:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _placing: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by attempt
     _sights: dict[str, Sight] = field(default_factory=dict)
-    _breakers: dict[str, Breaker] = field(default_factory=dict)
-    _permits: dict[str, tuple[tuple[Breaker, Permit], ...]] = field(default_factory=dict)
+    _heard: dict[str, Heard] = field(default_factory=dict)  # not in the database yet
     _held_at: float = -math.inf  # monotonic
     _next_at: float = 0.0
 
@@ -177,8 +186,11 @@ class Engine:
         """Say how a campaign's run stands. Raises StoreUnavailable."""
         known = await self.campaigns.find(tenant, campaign_key)
         found = await standing(self.runs, self.attempts, tenant, campaign_key)
-        pace = known.campaign.calls_per_second if known else 0.0
-        return replace(found, pace=pace, tripped=self._tripped(known))
+        if known is None:
+            return found
+        trunk = known.campaign.trunk_id or self.default_trunk
+        tripped = ", ".join(await self.runs.tripped(tenant, campaign_key, trunk))
+        return replace(found, pace=known.campaign.calls_per_second, tripped=tripped)
 
     async def latest(self, tenant: str) -> Run | None:
         """Give the run that goes on, or the latest one; None: none ever was."""
@@ -237,6 +249,37 @@ class Engine:
             await self.attempts.told(attempt.attempt_id, state, closed[-1].reason)
         self._wake.set()
 
+    # ---- what LiveKit tells ----
+
+    def noticed(self, event: Event) -> None:
+        """Take what an event tells of a call that we dial; the next turn writes it down.
+
+        It may come to any router, and the one that looks after the call reads it in its row.
+        """
+        attempt_id = attempt_in(event.room)
+        if attempt_id is None:
+            return
+        told = heard(event, self.clock())
+        if told == NOTHING_HEARD:
+            return
+        if len(self._heard) >= MAX_HEARD:
+            self._heard.pop(next(iter(self._heard)))
+        self._heard[attempt_id] = self._heard.get(attempt_id, NOTHING_HEARD).and_then(told)
+
+    async def _note_heard(self) -> None:
+        told = self._heard
+        if not told:
+            return
+        self._heard = {}
+        try:
+            await self.attempts.note_heard(told)
+        except StoreUnavailable:
+            later = self._heard
+            self._heard = told | {
+                key: told.get(key, NOTHING_HEARD).and_then(one) for key, one in later.items()
+            }
+            raise
+
     # ---- turns ----
 
     async def run(self) -> None:
@@ -271,6 +314,7 @@ class Engine:
         """Do once what is due; whether anything goes on. Never raises."""
         self._next_at = 0.0
         try:
+            await self._note_heard()
             open_ = await self.attempts.open()
             if open_:
                 await self._look_after(open_)
@@ -305,12 +349,8 @@ class Engine:
             if known is None:
                 await self.runs.wish(run.tenant, run.campaign, "pause", "there is no such campaign")
                 return
-            permits = self._ask_breakers(known)
-            if permits is None:
-                return
-            answer = await self._next(run, known, permits)
+            answer = await self._next(run, known)
             if isinstance(answer, Taken):
-                self._permits[answer.attempt.attempt_id] = permits
                 self._place(answer)
                 if answer.next_at > self.clock():
                     self._soon(answer.next_at)
@@ -322,24 +362,14 @@ class Engine:
                     log.info("run.ended", campaign=run.campaign, run_id=run.run_id)
                 return
 
-    async def _next(
-        self, run: Run, known: KnownCampaign, permits: tuple[tuple[Breaker, Permit], ...]
-    ) -> Taken | Nothing:
-        answer: Taken | Nothing | None = None
-
+    async def _next(self, run: Run, known: KnownCampaign) -> Taken | Nothing:
         def order_of(found: StoredLead, of: Run, tries: int) -> Order:
             return self.order(
                 known, found, tenant=of.tenant, list_id=of.list_id, run_id=of.run_id, tries=tries
             )
 
-        try:
-            await self._hold_lease()
-            answer = await self.runs.next(run.tenant, run.campaign, order_of, brake=self.brake())
-        finally:
-            if not isinstance(answer, Taken):
-                for breaker, permit in permits:
-                    breaker.withdrawn(permit)
-        return answer
+        await self._hold_lease()
+        return await self.runs.next(run.tenant, run.campaign, order_of, brake=self.brake())
 
     def _place(self, taken: Taken) -> None:
         attempt_id = taken.attempt.attempt_id
@@ -360,35 +390,6 @@ class Engine:
             )
             await lease.hold()
             self._held_at = now
-
-    # ---- breakers ----
-
-    def _ask_breakers(self, known: KnownCampaign) -> tuple[tuple[Breaker, Permit], ...] | None:
-        """Give leave to make one call; None: too many have failed lately."""
-        given: list[tuple[Breaker, Permit]] = []
-        for breaker in self._breakers_of(known):
-            permit = breaker.ask()
-            if permit is None:
-                for other, leave in given:
-                    other.withdrawn(leave)
-                return None
-            given.append((breaker, permit))
-        return tuple(given)
-
-    def _breakers_of(self, known: KnownCampaign) -> tuple[Breaker, ...]:
-        trunk = known.campaign.trunk_id or self.default_trunk
-        return tuple(
-            self._breakers.setdefault(name, Breaker(clock=self.monotonic, limits=BREAKER))
-            for name in (f"campaign {known.campaign.key}", f"trunk {trunk}")
-        )
-
-    def _tripped(self, known: KnownCampaign | None) -> str:
-        if known is None:
-            return ""
-        trunk = known.campaign.trunk_id or self.default_trunk
-        names = (f"campaign {known.campaign.key}", f"trunk {trunk}")
-        tripped = [n for n in names if n in self._breakers and self._breakers[n].state == "open"]
-        return ", ".join(tripped)
 
     # ---- calls that go on ----
 
@@ -417,6 +418,9 @@ class Engine:
         await asyncio.gather(*map(look, going))
         ids = {one.attempt_id for one in going}
         self._sights = {key: sight for key, sight in self._sights.items() if key in ids}
+        old, sent = self.clock() - FORGOTTEN_S, self.dialer.dispatched_at
+        for attempt_id in [key for key, at in sent.items() if at < old and key not in ids]:
+            del sent[attempt_id]
 
     async def _look_at(self, attempt: Attempt) -> None:
         attempt_id, now = attempt.attempt_id, self.clock()
@@ -429,11 +433,12 @@ class Engine:
         try:
             there = await self.dialer.livekit.participants(attempt.room)
         except LiveKitUnavailable as exc:
-            if exc.reason != "not_found":
+            if exc.reason != "not_found" and attempt.heard.room_gone_at is None:
                 self._sights[attempt_id] = replace(sight, unbroken=False)
                 raise
             there = []
-        sight = self._sights[attempt_id] = seen(sight, there, attempt.identity, now)
+        sight = seen(sight, there, attempt.identity, now).told(attempt.heard)
+        self._sights[attempt_id] = sight
         found = resolve(
             there,
             attempt.identity,
@@ -446,7 +451,7 @@ class Engine:
             case PickedUp():
                 await self.attempts.answered(attempt_id, now)
             case Over(state=state, because=because, end_room=end_room):
-                if end_room:
+                if end_room and attempt.heard.room_gone_at is None:
                     await self.dialer.clear(attempt)
                 await self.attempts.end(attempt_id, state, because)
                 await self.calls.ended([attempt_id], because)
@@ -467,18 +472,6 @@ class Engine:
             if await self.runs.conclude(attempt, retry):
                 self.metrics.attempts[attempt.state].inc()
                 log.info("attempt.ended", attempt_id=attempt.attempt_id, state=attempt.state)
-        for attempt_id in list(self._permits):
-            ended = await self.attempts.find(attempt_id)
-            if ended is not None and ended.is_open:
-                continue
-            for breaker, permit in self._permits.pop(attempt_id):
-                if ended is None or ended.state in {"uncertain", "canceled"}:
-                    breaker.withdrawn(permit)
-                elif ended.state == "failed":
-                    breaker.failed(permit)
-                else:
-                    breaker.answered(permit)
-            self.dialer.dispatched_at.pop(attempt_id, None)
 
     async def _campaign(self, tenant: str, key: str) -> KnownCampaign:
         known = await self.campaigns.find(tenant, key)

@@ -113,6 +113,7 @@ def _participant(document: Mapping[str, Any]) -> Participant:
         kind=_text(document, "kind") or "STANDARD",
         attributes=attributes,
         joined_at=_moment(document, "joinedAtMs", "joinedAt"),
+        left_because=_text(document, "disconnectReason"),
     )
 
 

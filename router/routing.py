@@ -24,6 +24,7 @@ class Participant(NamedTuple):
     kind: str  # "STANDARD", "SIP", "AGENT", …
     attributes: Mapping[str, str]
     joined_at: float = 0.0  # Unix seconds by LiveKit's clock; 0: not said
+    left_because: str = ""  # "USER_REJECTED", …; empty: is there, or not said
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,6 +240,8 @@ class Watch:
                 room.mismatched.add(identity)
                 because = "the agent found that its persona is not the one for this caller"
                 self._alert("mismatched", because, call)
+                agent = next(one for one in look.agents if one.identity == identity)
+                self._journal(room, "mismatched", agent, because, call)
 
     async def _act(
         self, room: _Room, action: Adopt | Redispatch | Ourselves | GiveUp | EndRoom

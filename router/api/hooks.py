@@ -7,11 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from router.api.calls import Listing, Seconds, bad_cursor, listed
-from router.api.endpoints import Ask
+from router.api.endpoints import Ask, Asking, note
+from router.api.tables import csv_of
 from router.errors import BadCursor, HookRefused, RequestRefused
 from router.hook_urls import check_url
 from router.records.hooks import Hook, Notice
 from router.records.notices import EVENT_TYPES, EventType, NoticeState
+from router.records.pages import Page
 
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 _MAX_ID: Final = 2**63 - 1
@@ -119,13 +121,22 @@ class Replayed(BaseModel):
 
 async def list_hooks(ask: Ask) -> Response:
     """List the hooks of the tenant."""
-    found = await ask.services.hooks.all(ask.tenant)
-    return JSONResponse({"items": [_shown(one) for one in found]})
+    listed = [_shown(one) for one in await ask.services.hooks.all(ask.tenant)]
+    if ask.query.format == "csv":
+        rows = [row | {"events": " ".join(row["events"])} for row in listed]
+        columns = tuple(HookShown.model_fields)
+        return Response(csv_of(rows, columns), media_type="text/csv; charset=utf-8")
+    return JSONResponse({"items": listed})
 
 
 async def add_hook(ask: Ask) -> Response:
     """Add a hook; its secret is in this answer and nowhere else."""
-    wanted: NewHook = ask.body
+    hook, secret = await new_hook(ask, ask.body)
+    return JSONResponse({**_shown(hook), "secret": secret}, 201)
+
+
+async def new_hook(ask: Asking, wanted: NewHook) -> tuple[Hook, str]:
+    """Add a hook to the tenant, and make its secret; raises RequestRefused."""
     try:
         check_url(wanted.url, ask.services.notifier.neighbours)
         hook, secret = await ask.services.hooks.add(
@@ -133,20 +144,25 @@ async def add_hook(ask: Ask) -> Response:
         )
     except HookRefused as exc:
         raise _refused(exc) from None
-    await _note(ask, "hook.added", hook.id)
-    return JSONResponse({**_shown(hook), "secret": secret}, 201)
+    await note(ask, "hook.added", hook.id)
+    return hook, secret
 
 
 async def change_hook(ask: Ask) -> Response:
     """Change a hook."""
-    wanted: ChangedHook = ask.body
+    await changed_hook(ask, ask.path("id"), ask.body)
+    return Response(status_code=204)
+
+
+async def changed_hook(ask: Asking, hook_id: str, wanted: ChangedHook) -> None:
+    """Change what *wanted* says of a hook; raises RequestRefused."""
     try:
         if wanted.url is not None:
             check_url(wanted.url, ask.services.notifier.neighbours)
     except HookRefused as exc:
         raise _refused(exc) from None
     done = await ask.services.hooks.change(
-        ask.path("id"),
+        hook_id,
         ask.tenant,
         disabled=wanted.disabled,
         events=wanted.events,
@@ -155,32 +171,47 @@ async def change_hook(ask: Ask) -> Response:
     )
     if not done:
         raise _unknown()
-    await _note(ask, "hook.changed", ask.path("id"))
-    return Response(status_code=204)
+    await note(ask, "hook.changed", hook_id)
 
 
 async def remove_hook(ask: Ask) -> Response:
     """Remove a hook and its notices."""
-    if not await ask.services.hooks.remove(ask.path("id"), ask.tenant):
-        raise _unknown()
-    await _note(ask, "hook.removed", ask.path("id"))
+    await end_hook(ask, ask.path("id"))
     return Response(status_code=204)
+
+
+async def end_hook(ask: Asking, hook_id: str) -> None:
+    """Remove a hook and its notices; raises RequestRefused."""
+    if not await ask.services.hooks.remove(hook_id, ask.tenant):
+        raise _unknown()
+    await note(ask, "hook.removed", hook_id)
 
 
 async def rotate_secret(ask: Ask) -> Response:
     """Make a new secret; for a day the old one signs too."""
-    secret = await ask.services.hooks.rotate(ask.path("id"), ask.tenant)
+    return JSONResponse({"secret": await new_secret_of(ask, ask.path("id"))})
+
+
+async def new_secret_of(ask: Asking, hook_id: str) -> str:
+    """Give a hook a new secret and return it; raises RequestRefused."""
+    secret = await ask.services.hooks.rotate(hook_id, ask.tenant)
     if secret is None:
         raise _unknown()
-    await _note(ask, "hook.secret_rotated", ask.path("id"))
-    return JSONResponse({"secret": secret})
+    await note(ask, "hook.secret_rotated", hook_id)
+    return secret
 
 
 async def list_notices(ask: Ask) -> Response:
     """List what hooks were told, the latest first."""
-    asked: WhichNotices = ask.query
+    page = await find_notices(ask, ask.query)
+    columns = tuple(field.name for field in fields(Notice))
+    return await listed(ask, [asdict(row) for row in page.rows], page.next, columns)
+
+
+async def find_notices(ask: Asking, asked: WhichNotices) -> Page[Notice]:
+    """Find a page of notices; raises RequestRefused."""
     try:
-        page = await ask.services.hooks.notices(
+        return await ask.services.hooks.notices(
             ask.tenant,
             hook_id=asked.hook,
             state=asked.state,
@@ -190,25 +221,31 @@ async def list_notices(ask: Ask) -> Response:
         )
     except BadCursor:
         raise bad_cursor() from None
-    columns = tuple(field.name for field in fields(Notice))
-    return await listed(ask, [asdict(row) for row in page.rows], page.next, columns)
 
 
 async def replay_one(ask: Ask) -> Response:
     """Send one notice once more."""
-    notice = ask.path("id")
+    await send_again(ask, ask.path("id"))
+    return Response(status_code=204)
+
+
+async def send_again(ask: Asking, notice: str) -> None:
+    """Have a notice be sent once more; raises RequestRefused."""
     known = notice.isascii() and notice.isdigit() and len(notice) < len(str(_MAX_ID))
     if not known or not await ask.services.hooks.replay(int(notice), ask.tenant):
         fix = "GET /api/hooks/notices lists them"
         raise RequestRefused("no_such_notice", status=404, fix=fix)
-    await _note(ask, "notice.replayed", notice)
-    return Response(status_code=204)
+    await note(ask, "notice.replayed", notice)
 
 
 async def replay_range(ask: Ask) -> Response:
     """Send what a hook was told in a time once more."""
-    wanted: Range = ask.body
-    hook_id = ask.path("id")
+    replayed = await send_range_again(ask, ask.path("id"), ask.body)
+    return JSONResponse({"replayed": replayed})
+
+
+async def send_range_again(ask: Asking, hook_id: str, wanted: Range) -> int:
+    """Have a hook be told of a time once more; return how much; raises RequestRefused."""
     if hook_id not in {hook.id for hook in await ask.services.hooks.all(ask.tenant)}:
         raise _unknown()
     replayed = await ask.services.hooks.replay_range(
@@ -218,8 +255,8 @@ async def replay_range(ask: Ask) -> Response:
         until=ask.services.clock() if wanted.until is None else wanted.until,
         delivered_too=wanted.delivered_too,
     )
-    await _note(ask, "notices.replayed", f"{hook_id} {replayed}")
-    return JSONResponse({"replayed": replayed})
+    await note(ask, "notices.replayed", f"{hook_id} {replayed}")
+    return replayed
 
 
 def _shown(hook: Hook) -> dict[str, Any]:
@@ -232,8 +269,3 @@ def _refused(exc: HookRefused) -> RequestRefused:
 
 def _unknown() -> RequestRefused:
     return RequestRefused("no_such_hook", status=404, fix="GET /api/hooks lists them")
-
-
-async def _note(ask: Ask, did: str, subject: str) -> None:
-    if ask.principal is not None:
-        await ask.services.access.accounts.note(ask.principal, did, subject)

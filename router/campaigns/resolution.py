@@ -1,20 +1,75 @@
 """What has become of a call that we had dialed, by what can be seen of it. Pure: no I/O, no clock.
 
 It never says to dial again. What a phone may have done and nobody can tell any more is
-``uncertain``; an agent's report, which may come later, says it better.
+``uncertain``; an agent's report, which may come later, says it better. What is seen are the room,
+the callee's participant in it, and what LiveKit's events told of both.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, Self, TypeAlias
 
-from router.routing import KIND_AGENT, Participant
+from router.routing import KIND_AGENT, Event, Participant
 
 STATUS: Final = "sip.callStatus"
 NOBODY_S: Final = 30.0  # for an agent to come and dial: its order is good for 20 s
 REPORT_S: Final = 30.0  # for the report of an agent that has left
 ALONE_S: Final = 6.0  # for another agent to take a callee over
 LONGEST_RING_S: Final = 150.0  # an agent that is in the room and says nothing by then
+
+
+Ended: TypeAlias = Literal["answered", "no_answer", "declined", "canceled"]
+
+#: Why LiveKit says that a callee has left who had not picked up. Any other reason leaves it open.
+_LEFT: Final[Mapping[str, Ended]] = {
+    "USER_UNAVAILABLE": "no_answer",
+    "USER_REJECTED": "declined",  # or busy: LiveKit has one word for both
+    "ROOM_DELETED": "canceled",
+    "PARTICIPANT_REMOVED": "canceled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What LiveKit's events told of an attempt, in Unix seconds; None: nothing."""
+
+    agent_seen_at: float | None = None  # an agent joined, or left
+    callee_seen_at: float | None = None
+    left_at: float | None = None  # the callee did
+    left_as: Ended | None = None  # how it ended by that
+    room_gone_at: float | None = None
+
+    def and_then(self, later: Self) -> Self:
+        """Add what was heard later."""
+        return replace(
+            self,
+            agent_seen_at=later.agent_seen_at or self.agent_seen_at,
+            callee_seen_at=later.callee_seen_at or self.callee_seen_at,
+            left_at=self.left_at or later.left_at,
+            left_as=self.left_as or later.left_as,
+            room_gone_at=self.room_gone_at or later.room_gone_at,
+        )
+
+
+NOTHING_HEARD: Final = Heard()
+
+
+def heard(event: Event, at: float) -> Heard:
+    """Read what an event says of the attempt whose room it is about; *at* is when it came."""
+    if event.name == "room_finished":
+        return Heard(room_gone_at=at)
+    who = event.participant
+    if who is None or event.name not in {"participant_joined", "participant_left"}:
+        return NOTHING_HEARD
+    if who.kind == KIND_AGENT:
+        return Heard(agent_seen_at=at)
+    if who.identity != event.room:  # room and callee of an attempt have one name
+        return NOTHING_HEARD
+    if event.name == "participant_joined":
+        return Heard(callee_seen_at=at)
+    spoke = who.attributes.get(STATUS) == "active"
+    left_as: Ended | None = "answered" if spoke else _LEFT.get(who.left_because)
+    return Heard(callee_seen_at=at, left_at=at, left_as=left_as)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +80,18 @@ class Sight:
     agent_at: float | None = None  # when an agent was seen last
     callee_at: float | None = None
     unbroken: bool = True  # it was looked at all the time since the agent was sent
+    left_at: float | None = None  # when the callee left, by an event
+    left_as: Ended | None = None
+
+    def told(self, events: Heard) -> Self:
+        """Add what events told."""
+        return replace(
+            self,
+            agent_at=_later(self.agent_at, events.agent_seen_at),
+            callee_at=_later(self.callee_at, events.callee_seen_at),
+            left_at=events.left_at,
+            left_as=events.left_as,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +108,7 @@ class PickedUp:
 class Over:
     """It is over; *end_room*: the room has to go as well."""
 
-    state: Literal["answered", "failed", "canceled", "uncertain"]
+    state: Literal[Ended, "failed", "uncertain"]
     because: str
     end_room: bool = False
 
@@ -53,11 +120,10 @@ def seen(sight: Sight, participants: Sequence[Participant], identity: str, now: 
     """Add what the room shows at *now*; no room, nobody."""
     agent = any(one.kind == KIND_AGENT for one in participants)
     callee = any(one.identity == identity for one in participants)
-    return Sight(
-        sight.since,
-        now if agent else sight.agent_at,
-        now if callee else sight.callee_at,
-        sight.unbroken,
+    return replace(
+        sight,
+        agent_at=now if agent else sight.agent_at,
+        callee_at=now if callee else sight.callee_at,
     )
 
 
@@ -85,11 +151,13 @@ def resolve(
 def _nobody(*, answered: bool, dialed_at: float, sight: Sight, now: float) -> Resolution:
     came = sight.agent_at is not None or sight.callee_at is not None
     last = max(sight.since if came or not sight.unbroken else 0.0, dialed_at)
-    last = max(last, sight.agent_at or 0.0, sight.callee_at or 0.0)
+    last = max(last, sight.agent_at or 0.0, sight.callee_at or 0.0, sight.left_at or 0.0)
     if now - last < (REPORT_S if came else NOBODY_S):
         return Wait()
     if answered:
         return Over("answered", "the room is gone")
+    if sight.left_as is not None:
+        return Over(sight.left_as, "LiveKit told how the callee left", end_room=True)
     if sight.unbroken and not came:
         return Over("failed", "no agent came", end_room=True)
     because = "the agent did not say what became of it" if came else "nobody saw it"
@@ -106,3 +174,7 @@ def _with_callee(
     if callee.attributes.get(STATUS) == "active" and not answered:
         return PickedUp()
     return Wait()
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return max(one or 0.0, other or 0.0) or None

@@ -4,8 +4,8 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, Final
-from urllib.parse import quote
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from pydantic import Field
 from starlette.responses import Response
@@ -27,13 +27,15 @@ from router.api.endpoints import read_as
 from router.api.leads import find_list
 from router.campaigns.model import DEFAULT
 from router.campaigns.refusals import fix_of
-from router.dashboard.pages import Visit, safe_path, to
+from router.dashboard.pages import Visit, failed, safe_path, to
+from router.dashboard.rendering import query
 from router.dashboard.runs import wish
 from router.errors import RequestRefused
 from router.records.attempts import Attempt
 from router.records.outcomes import AttemptFilter, Outcomes
 
 ROWS: Final = 20
+MAX_DIGITS: Final = 8  # of a place in a list
 FORM_BYTES: Final = 16 * MAX_NOTE_CHARS
 COOKIE: Final = "persona_dials"
 #: What an operator may say of a call, beside what the network said.
@@ -58,7 +60,14 @@ class Which(WhichNumbers):
     campaign: Name = ""
     list: Name = ""
     after: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    at: Annotated[int, Field(ge=0, le=10_000_000, description="the highlighted one")] = 0
+    at: Annotated[int, Field(ge=0, le=10_000_000, description="who is next, or behind")] = 0
+    auto_next: Literal["", "on", "off"] = ""  # empty: as the campaign has it
+
+
+class WhichAttempt(WhichNumbers):
+    """How it is shown, and where a note leads back to."""
+
+    next: Annotated[str, Field(max_length=1_000)] = ""
 
 
 async def dialer(visit: Visit) -> Response:
@@ -86,7 +95,7 @@ async def dialer(visit: Visit) -> Response:
         }
         for one in page
     ]
-    untouched = (row["position"] for row in rows if row["last"] is None)
+    at = (row["position"] for row in rows if row["last"] is None and row["position"] >= asked.at)
     shown = await visit.shown(
         {
             "rows": rows,
@@ -106,7 +115,8 @@ async def dialer(visit: Visit) -> Response:
         after=asked.after,
         before=max(0, asked.after - ROWS),
         last=page[-1].position if page else asked.after,
-        at=asked.at or next(untouched, 0),  # nobody is called twice because of a key
+        at=next(at, 0),  # nobody is called twice because of a key
+        auto_next=asked.auto_next == "on" if asked.auto_next else known.campaign.auto_next,
         clear=clear,
         now=services.clock(),
         **shown,
@@ -122,11 +132,16 @@ async def call(visit: Visit) -> Response:
     if not _has_said_so(visit) and not form.get("sure"):
         return visit.render("dial.html", wanted=wanted, back=back)
     auto_next = wanted.pop("auto_next", None)
-    if auto_next and "lead" in wanted:
-        await _go_through(visit, wanted)
+    onward = _behind(back, wanted["lead"], auto_next) if "lead" in wanted else back
+    try:
+        if auto_next and "lead" in wanted:
+            await _go_through(visit, wanted)
+        else:
+            await place(visit, read_as(NewAttempt, wanted, "form"))
+    except RequestRefused as exc:
+        answer = failed(visit, exc.status, exc.reason, exc.fix, back=onward)
     else:
-        await place(visit, read_as(NewAttempt, wanted, "form"))
-    answer = to(back)
+        answer = to(onward)
     tail = "; Secure" if visit.secure else ""
     said = f"{COOKIE}={_word_of(visit)}; Path=/dialer; HttpOnly; SameSite=Strict{tail}"
     answer.headers["set-cookie"] = said
@@ -147,7 +162,7 @@ async def stop(visit: Visit) -> Response:
 
 async def show_attempt(visit: Visit) -> Response:
     """Show one attempt: what became of it, why it was allowed, and the form for a note."""
-    asked: WhichNumbers = visit.query
+    asked: WhichAttempt = visit.query
     found = await find_attempt(visit, visit.path("id"))
     record = await visit.services.calls.get(found.attempt_id, visit.tenant)
     clear = asked.numbers == "clear"
@@ -157,6 +172,7 @@ async def show_attempt(visit: Visit) -> Response:
         has_record=record is not None,
         fix=fix_of(found.because),
         dispositions=DISPOSITIONS,
+        back=safe_path(asked.next) if asked.next else "",
         clear=clear,
         now=visit.services.clock(),
     )
@@ -188,6 +204,14 @@ async def _go_through(visit: Visit, wanted: Mapping[str, str]) -> None:
     if not position.isascii() or not position.isdigit():
         raise RequestRefused("no_lead", status=422, fix="name a lead by its place, from 1")
     await start_campaign(visit, key, list_name=found.name, mode="next", position=int(position[:9]))
+
+
+def _behind(path: str, lead: str, auto_next: str | None) -> str:
+    """Give the dialer's address with the one behind *lead* as the next, and the box as it was."""
+    parts = urlsplit(path)
+    at = int(lead) + 1 if lead.isascii() and lead.isdigit() and len(lead) < MAX_DIGITS else None
+    shown = dict(parse_qsl(parts.query))
+    return f"{parts.path}?{query(shown, at=at, auto_next='on' if auto_next else 'off')}"
 
 
 def _brief(attempt: Attempt | None) -> dict[str, Any] | None:

@@ -161,10 +161,10 @@ class Page:
         return await self.handler(visit)
 
 
-def failed(visit: Visit, status: int, code: str, fix: str) -> Response:
-    """Say what went wrong, and what to do."""
+def failed(visit: Visit, status: int, code: str, fix: str, back: str = "") -> Response:
+    """Say what went wrong, and what to do; *back* is where the reader goes on."""
     visit = replace(visit, title="Not possible")
-    return visit.render("error.html", status, number=status, code=code, fix=fix)
+    return visit.render("error.html", status, number=status, code=code, fix=fix, back=back)
 
 
 def safe_path(wanted: str) -> str:

@@ -5,12 +5,14 @@ from typing import Final
 from router.api.calls import WhichNumbers
 from router.api.deliveries import WhichDeliveries
 from router.api.do_not_call import WhichEntries
+from router.api.hooks import WhichNotices
 from router.api.personas import HowShown, Versions
 from router.dashboard import (
     calls,
     campaigns,
     dialer,
     do_not_call,
+    hooks,
     leads,
     manual,
     numbers,
@@ -50,7 +52,7 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=overview,
         needs="viewer",
         title="Overview",
-        topics="calls,facts,problems",
+        topics="alerts,calls,facts,problems",
     ),
     Page(
         method="GET",
@@ -100,6 +102,7 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=campaigns.show,
         needs="viewer",
         title="Campaign",
+        topics="attempts,facts,runs",
     ),
     Page(
         method="POST",
@@ -145,6 +148,7 @@ PAGES: Final[tuple[Page, ...]] = (
         needs="viewer",
         title="Dialer",
         query=dialer.Which,
+        topics="attempts,runs",
     ),
     Page(
         method="POST",
@@ -173,7 +177,8 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=dialer.show_attempt,
         needs="viewer",
         title="Attempt",
-        query=WhichNumbers,
+        query=dialer.WhichAttempt,
+        topics="attempts",
     ),
     Page(
         method="POST",
@@ -305,6 +310,50 @@ PAGES: Final[tuple[Page, ...]] = (
         handler=webhooks.replay_delivery,
         needs="operator",
         title="Delivery",
+    ),
+    Page(
+        method="GET",
+        path="/hooks",
+        handler=hooks.show,
+        needs="admin",
+        title="Outgoing webhooks",
+        topics="alerts",
+        query=WhichNotices,
+    ),
+    Page(
+        method="POST",
+        path="/hooks",
+        handler=hooks.add,
+        needs="admin",
+        title="Outgoing webhooks",
+    ),
+    Page(
+        method="POST",
+        path="/hooks/change",
+        handler=hooks.change,
+        needs="admin",
+        title="Outgoing webhooks",
+    ),
+    Page(
+        method="POST",
+        path="/hooks/secret",
+        handler=hooks.rotate,
+        needs="admin",
+        title="Outgoing webhooks",
+    ),
+    Page(
+        method="POST",
+        path="/hooks/remove",
+        handler=hooks.remove,
+        needs="admin",
+        title="Outgoing webhooks",
+    ),
+    Page(
+        method="POST",
+        path="/hooks/again",
+        handler=hooks.send_again,
+        needs="admin",
+        title="Outgoing webhooks",
     ),
     Page(
         method="GET",

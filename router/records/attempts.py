@@ -8,7 +8,7 @@ with the verdict and what it rests on; it is no call.
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
@@ -17,8 +17,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from router.campaigns.gate import GateVerdict
 from router.campaigns.leads import Lead
 from router.campaigns.model import Campaign
+from router.campaigns.resolution import NOTHING_HEARD, Heard
 from router.db import Store, metadata
 from router.records.campaigns import KnownCampaign
+from router.records.outbox import Notice, note
 
 State: TypeAlias = Literal[
     "claimed",  # nothing was sent yet
@@ -37,6 +39,9 @@ State: TypeAlias = Literal[
 ]
 IN_FLIGHT: Final[frozenset[State]] = frozenset({"claimed", "dialing", "answered"})
 ROOM_PREFIX: Final = "out-"
+_ID_CHARS: Final = 32
+_HEARD: Final = tuple(field.name for field in fields(Heard))
+_TOLD: Final = ("attempt_id", "tenant", "campaign", "state")
 
 call_attempt = sa.Table(
     "call_attempt",
@@ -66,6 +71,11 @@ call_attempt = sa.Table(
     sa.Column("hang_up", sa.String(200)),
     sa.Column("note", sa.Text, nullable=False),
     sa.Column("settled", sa.Boolean, nullable=False),
+    sa.Column("agent_seen_at", sa.Float),
+    sa.Column("callee_seen_at", sa.Float),
+    sa.Column("left_at", sa.Float),
+    sa.Column("left_as", sa.String(16)),
+    sa.Column("room_gone_at", sa.Float),
 )
 
 
@@ -119,6 +129,7 @@ class Attempt:
     hang_up: str | None  # why it shall be hung up; None: it shall not
     note: str
     settled: bool  # what follows from its end has been done: another try, or none
+    heard: Heard  # from LiveKit's events
 
     @property
     def is_open(self) -> bool:
@@ -180,10 +191,12 @@ class Attempts:
             if verdict.next_at is None:
                 closed = {"state": "refused", "disposition": "refused", "ended_at": at}
                 connection.execute(self._insert, row | closed | {"settled": True})
+                note(connection, [_changed(row | closed, at)])
             return Refused(verdict.because, verdict.next_at)
         if connection.execute(self._insert, row).first() is None:
             return Refused("being_called")
-        return _attempt(dict(row))
+        note(connection, [_changed(row, at)])
+        return attempt_of(row)
 
     async def dialing(self, attempt_id: str) -> bool:
         """Say that the order to dial is about to be sent; False: it must not be, any more."""
@@ -195,8 +208,7 @@ class Attempts:
             & call_attempt.c.hang_up.is_(None)
         )
         values = {"state": "dialing", "dialed_at": self._clock()}
-        update = sa.update(call_attempt).where(mine).values(values)
-        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+        return await self._change(sa.update(call_attempt).where(mine).values(values))
 
     # ---- what becomes of it ----
 
@@ -206,8 +218,7 @@ class Attempts:
             ("claimed", "dialing")
         )
         update = sa.update(call_attempt).where(ringing, call_attempt.c.ended_at.is_(None))
-        update = update.values(state="answered", answered_at=at)
-        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+        return await self._change(update.values(state="answered", answered_at=at))
 
     async def end(self, attempt_id: str, state: State, because: str) -> bool:
         """Close it; False: it is closed already.
@@ -234,7 +245,7 @@ class Attempts:
                 ended_at=at,
             )
         )
-        return connection.execute(update).rowcount == 1
+        return bool(change_in(connection, update, at))
 
     async def told(self, attempt_id: str, state: State, because: str) -> bool:
         """Close it as its agent says, who knows best; late news mend what was uncertain.
@@ -257,7 +268,29 @@ class Attempts:
                 ended_at=sa.func.coalesce(row.ended_at, self._clock()),
             )
         )
-        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+        return await self._change(update)
+
+    async def note_heard(self, told: Mapping[str, Heard]) -> None:
+        """Keep what events told of open attempts, by their ids, for whichever router sees to them.
+
+        Of agents the latest news count, of ends the first.
+        """
+        row = call_attempt.c
+        said: Mapping[str, Any] = {name: sa.bindparam(f"heard_{name}") for name in _HEARD}
+        joined = {"agent_seen_at", "callee_seen_at"}
+        values = {
+            name: sa.func.coalesce(new, row[name])
+            if name in joined
+            else sa.func.coalesce(row[name], new)
+            for name, new in said.items()
+        }
+        same = (row.attempt_id == sa.bindparam("of_attempt")) & row.ended_at.is_(None)
+        update = sa.update(call_attempt).where(same).values(values)
+        rows = [
+            {"of_attempt": attempt_id, **{f"heard_{name}": one for name, one in asdict(of).items()}}
+            for attempt_id, of in sorted(told.items())
+        ]
+        await self._store.write(lambda c: c.execute(update, rows))
 
     async def want_hang_up(
         self,
@@ -287,9 +320,9 @@ class Attempts:
             sa.update(call_attempt)
             .where(call_attempt.c.ended_at.is_(None), *conditions)
             .values(hang_up=sa.func.coalesce(call_attempt.c.hang_up, because[:200]))
-            .returning(call_attempt.c.attempt_id)
         )
-        return await self._store.write(lambda c: c.scalars(update).all())
+        at = self._clock()
+        return await self._store.write(lambda c: change_in(c, update, at))
 
     async def adopt(self, attempt: Attempt) -> bool:
         """Look after an attempt whose router has died; False: another one does."""
@@ -307,8 +340,7 @@ class Attempts:
         if disposition is not None:
             values["disposition"] = disposition[:32]
         same = (call_attempt.c.attempt_id == attempt_id) & (call_attempt.c.tenant == tenant)
-        update = sa.update(call_attempt).where(same).values(values)
-        return await self._store.write(lambda c: c.execute(update).rowcount) == 1
+        return await self._change(sa.update(call_attempt).where(same).values(values))
 
     # ---- questions ----
 
@@ -318,7 +350,7 @@ class Attempts:
         if tenant is not None:
             query = query.where(call_attempt.c.tenant == tenant)
         row = await self._store.read(lambda c: c.execute(query).mappings().first())
-        return None if row is None else _attempt(dict(row))
+        return None if row is None else attempt_of(row)
 
     async def open(
         self, *, tenant: str | None = None, campaign: str | None = None
@@ -331,7 +363,7 @@ class Attempts:
             query = query.where(call_attempt.c.campaign == campaign)
         query = query.order_by(call_attempt.c.claimed_at)
         rows = await self._store.read(lambda c: c.execute(query).mappings().all())
-        return [_attempt(dict(row)) for row in rows]
+        return [attempt_of(row) for row in rows]
 
     async def unsettled(self, limit: int = 200) -> Sequence[Attempt]:
         """Give those that are over and of which nothing has followed yet."""
@@ -340,7 +372,7 @@ class Attempts:
         )
         query = query.order_by(call_attempt.c.ended_at).limit(limit)
         rows = await self._store.read(lambda c: c.execute(query).mappings().all())
-        return [_attempt(dict(row)) for row in rows]
+        return [attempt_of(row) for row in rows]
 
     async def counts(self, tenant: str, run_id: str) -> Mapping[str, int]:
         """Count the attempts of a run by state."""
@@ -351,6 +383,11 @@ class Attempts:
         )
         rows = await self._store.read(lambda c: c.execute(query).all())
         return {state: count for state, count in rows}  # noqa: C416  # a row is no pair of its type
+
+    async def _change(self, update: sa.Update) -> bool:
+        """Do *update*, of one attempt; False: there is none that it fits."""
+        at = self._clock()
+        return bool(await self._store.write(lambda c: change_in(c, update, at)))
 
     def _row(self, order: Order, verdict: GateVerdict, at: float) -> dict[str, Any]:
         attempt_id = self._new_id()
@@ -380,7 +417,16 @@ class Attempts:
             "hang_up": None,
             "note": "",
             "settled": False,
+            **asdict(NOTHING_HEARD),
         }
+
+
+def change_in(connection: sa.Connection, update: sa.Update, at: float) -> Sequence[str]:
+    """Do *update* in somebody else's transaction, and tell those who watch; return which it was."""
+    told = update.returning(*(call_attempt.c[name] for name in _TOLD))
+    changed = connection.execute(told).mappings().all()
+    note(connection, [_changed(dict(row), at) for row in changed])
+    return [row["attempt_id"] for row in changed]
 
 
 def forbid_in(
@@ -388,6 +434,7 @@ def forbid_in(
     numbers: Collection[str],
     because: str,
     *,
+    at: float,
     tenant: str | None = None,
     campaign: str | None = None,
 ) -> None:
@@ -404,8 +451,22 @@ def forbid_in(
     if campaign is not None:
         wanted.append(row.campaign == campaign)
     update = sa.update(call_attempt).where(*wanted, row.hang_up.is_(None))
-    connection.execute(update.values(hang_up=because[:200]))
+    change_in(connection, update.values(hang_up=because[:200]), at)
 
 
-def _attempt(row: Mapping[str, Any]) -> Attempt:
-    return Attempt(**{**row, "verdict": json.loads(row["verdict"])})
+def _changed(row: Mapping[str, Any], at: float) -> Notice:
+    body = {"campaign": row["campaign"], "state": row["state"]}
+    return Notice.of("attempt.changed", at, row["tenant"], row["attempt_id"], **body)
+
+
+def attempt_of(row: Mapping[str, Any] | sa.RowMapping) -> Attempt:
+    """Read a row of the table."""
+    told = Heard(**{name: row[name] for name in _HEARD})
+    others = {name: value for name, value in row.items() if name not in _HEARD}
+    return Attempt(**{**others, "verdict": json.loads(row["verdict"]), "heard": told})
+
+
+def attempt_in(room: str) -> str | None:
+    """Name the attempt whose room it is; None: it is no attempt's."""
+    attempt_id = room.removeprefix(ROOM_PREFIX)
+    return attempt_id if attempt_id != room and len(attempt_id) == _ID_CHARS else None

@@ -37,6 +37,14 @@ consents = sa.Table(
 )
 _SHOWN: Final = tuple(column for column in consents.c if column.name != "tenant")
 _ORDER: Final = (consents.c.noted_at, consents.c.number, consents.c.what)
+_OF_NUMBERS: Final = (  # each dial asks for it; to build a query takes longer than to run it
+    sa.select(*_SHOWN)
+    .where(
+        consents.c.tenant == sa.bindparam("tenant"),
+        consents.c.number.in_(sa.bindparam("numbers", expanding=True)),
+    )
+    .order_by(consents.c.what)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +136,8 @@ def agreements_of(
     connection: sa.Connection, tenant: str, numbers: Sequence[str]
 ) -> Mapping[str, Sequence[Agreement]]:
     """Read what is known of *numbers*, in somebody else's transaction."""
-    query = sa.select(*_SHOWN).where(consents.c.tenant == tenant, consents.c.number.in_(numbers))
     found: dict[str, list[Agreement]] = {}
-    for row in connection.execute(query.order_by(consents.c.what)).mappings():
+    asked = {"tenant": tenant, "numbers": numbers}
+    for row in connection.execute(_OF_NUMBERS, asked).mappings():
         found.setdefault(row["number"], []).append(Agreement(**row))
     return found

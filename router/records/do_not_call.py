@@ -40,6 +40,16 @@ do_not_call = sa.Table(
 )
 _ENTRY: Final = tuple(column for column in do_not_call.c if column.name != "tenant")
 _ORDER: Final = (do_not_call.c.since, do_not_call.c.number, do_not_call.c.scope)
+#: The wishes that count for a campaign of a tenant, or for the tenant.
+_COUNTS: Final = ((do_not_call.c.tenant == EVERY_TENANT) & (do_not_call.c.scope == EVERYWHERE)) | (
+    (do_not_call.c.tenant == sa.bindparam("tenant"))
+    & do_not_call.c.scope.in_(sa.bindparam("scopes", expanding=True))
+)
+_SCOPES: Final = (  # each dial asks for them; to build a query takes longer than to run it
+    sa.select(do_not_call.c.number, do_not_call.c.scope)
+    .where(do_not_call.c.number.in_(sa.bindparam("numbers", expanding=True)), _COUNTS)
+    .order_by(do_not_call.c.scope)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +166,9 @@ class DoNotCall:
         self, number: str, *, campaign_id: str | None = None, tenant: str = DEFAULT_TENANT
     ) -> Entry | None:
         """Return the wish that forbids to call *number*, if any; raises StoreUnavailable."""
-        select = sa.select(*_ENTRY).where(
-            do_not_call.c.number == number, _counting(tenant, campaign_id)
-        )
-        found = await self._store.read(lambda c: c.execute(select).mappings().first())
+        select = sa.select(*_ENTRY).where(do_not_call.c.number == number, _COUNTS)
+        asked = _counting(tenant, campaign_id)
+        found = await self._store.read(lambda c: c.execute(select, asked).mappings().first())
         return Entry(**found) if found else None
 
     def _row(self, number: str, *, source: Source, scope: str, tenant: str) -> dict[str, Any]:
@@ -200,12 +209,9 @@ def scopes_of(
 
     Those that are on no list are not in it.
     """
-    listed = do_not_call.c
-    select = sa.select(listed.number, listed.scope).where(
-        listed.number.in_(numbers), _counting(tenant, campaign_id)
-    )
+    asked = _counting(tenant, campaign_id) | {"numbers": numbers}
     found: dict[str, tuple[str, ...]] = {}
-    for number, scope in connection.execute(select.order_by(listed.scope)):
+    for number, scope in connection.execute(_SCOPES, asked):
         found[number] = (*found.get(number, ()), scope)
     return found
 
@@ -231,6 +237,7 @@ def _forbid(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
         connection,
         [row["number"] for row in rows],
         "asked not to be called",
+        at=rows[0]["since"],
         tenant=None if scope == EVERYWHERE else tenant,
         campaign=scope.removeprefix(_CAMPAIGN) if scope.startswith(_CAMPAIGN) else None,
     )
@@ -240,9 +247,7 @@ def _of(scope: str, tenant: str) -> str:
     return EVERY_TENANT if scope == EVERYWHERE else tenant
 
 
-def _counting(tenant: str, campaign_id: str | None) -> sa.ColumnElement[bool]:
-    """Give what the wishes are that count for a campaign of a tenant, or for the tenant."""
-    listed = do_not_call.c
+def _counting(tenant: str, campaign_id: str | None) -> dict[str, Any]:
+    """Give the values of ``_COUNTS`` for a campaign of a tenant, or for the tenant."""
     scopes = [OF_TENANT, *([campaign_scope(campaign_id)] if campaign_id else [])]
-    everywhere = (listed.tenant == EVERY_TENANT) & (listed.scope == EVERYWHERE)
-    return everywhere | ((listed.tenant == tenant) & listed.scope.in_(scopes))
+    return {"tenant": tenant, "scopes": scopes}

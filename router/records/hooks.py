@@ -17,6 +17,7 @@ import structlog
 from router.db import Store
 from router.errors import HookRefused, SealBroken, StoreUnavailable
 from router.principals import DEFAULT_TENANT
+from router.records import outbox
 from router.records.notices import EventType, Happened, NoticeState, announce, hooks, notices
 from router.records.pages import Page, page_of
 from router.seals import Seal
@@ -227,6 +228,13 @@ class Hooks:
         found = await page_of(self._store, select, (notices.c.id,), cursor, limit)
         return Page(tuple(Notice(**row) for row in found.rows), found.next)
 
+    async def last_error(self, hook_id: str, tenant: str) -> str | None:
+        """Return why a hook did not take the latest notice that it did not take; None: it did."""
+        own = notices.c
+        failed = (own.tenant == tenant) & (own.hook_id == hook_id) & own.error.is_not(None)
+        select = sa.select(own.error).where(failed).order_by(own.id.desc()).limit(1)
+        return await self._store.read(lambda c: c.scalar(select))
+
     async def replay(self, notice_id: int, tenant: str) -> bool:
         """Have one notice sent once more, under the same id; False: there is no such notice."""
         which = (notices.c.id == notice_id) & (notices.c.tenant == tenant)
@@ -374,6 +382,8 @@ class Hooks:
         said = "a hook has said that it is gone" if gone else "a hook has failed for days"
         happened = _alert("hook_disabled", said, None, tenant=to.tenant, at=now)
         announce(connection, [happened], now)
+        alert = outbox.Notice.of("alert", now, to.tenant, action="hook_disabled")
+        outbox.note(connection, [alert])
         return True
 
 

@@ -43,6 +43,11 @@ log = structlog.get_logger(__name__)
 
 #: How events are called that no delivery told: what the watch over the rooms saw and did.
 WATCH: Final = "watch."
+#: What the watch does that somebody should hear of.
+ALERTS: Final = frozenset(
+    {"adopted", "dispatched_again", "resumed", "mismatched", "last_resort", "given_up"}
+)
+_ALERTS: Final = frozenset(f"{WATCH}{action}" for action in ALERTS)
 Decided = Literal["answer", "ignore", "refuse"]
 
 FLUSH_S: Final = 0.1
@@ -110,6 +115,7 @@ journal = sa.Table(
     sa.Column("body", sa.Text),
     sa.Column("replay", sa.Text),
     sa.Column("tenant", sa.String(40), nullable=False, server_default=DEFAULT_TENANT),
+    sa.Column("answer_ms", sa.Float),
 )
 _COLUMNS: Final = tuple(column.name for column in journal.c if column.name != "id")
 
@@ -118,7 +124,8 @@ _TOLD: Final = tuple(
     (name, _COLUMNS.index(name))
     for name in ("received_at", "status", "verdict", "because", "event", "call_id", "attempt")
 )
-_TENANT: Final = _COLUMNS.index("tenant")
+_TENANT, _EVENT = _COLUMNS.index("tenant"), _COLUMNS.index("event")
+_CALL: Final = _COLUMNS.index("call_id")
 
 
 class Delivered(NamedTuple):
@@ -139,6 +146,7 @@ class Delivered(NamedTuple):
     origin: Origin | None = None
     stages: Mapping[str, float] = {}
     tenant: str = DEFAULT_TENANT  # the journal fills it in
+    answer_ms: float | None = None  # from the delivery of a caller to LiveKit's answer
 
 
 class Journal:
@@ -333,14 +341,17 @@ def _insert_notice(place: str) -> str:
 
 
 def _notices(rows: Sequence[tuple[Any, ...]], now: float) -> list[tuple[Any, ...]]:
-    """Return one notice for each tenant of *rows* of the journal that are written together."""
+    """Return what *rows* of the journal, written together, tell: one for a tenant, and alerts."""
     entries: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         entries.setdefault(row[_TENANT], []).append({name: row[place] for name, place in _TOLD})
-    return [
-        tuple(Notice.of("deliveries", now, tenant, entries=some).row().values())
-        for tenant, some in entries.items()
+    told = [Notice.of("deliveries", now, tenant, entries=some) for tenant, some in entries.items()]
+    told += [
+        Notice.of("alert", now, row[_TENANT], row[_CALL], action=row[_EVENT].removeprefix(WATCH))
+        for row in rows
+        if row[_EVENT] in _ALERTS
     ]
+    return [tuple(notice.row().values()) for notice in told]
 
 
 # ---- in the store's threads ---------------------------------------------------------------
@@ -399,6 +410,7 @@ def _row(one: Delivered) -> tuple[Any, ...]:
         body,
         replay,
         one.tenant,
+        one.answer_ms,
     )
 
 

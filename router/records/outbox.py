@@ -39,6 +39,9 @@ TOPIC_OF: Final[Mapping[str, str]] = {
     "tool_call": "tools",
     "problem": "problems",
     "deliveries": "deliveries",
+    "alert": "alerts",
+    "attempt.changed": "attempts",
+    "run.changed": "runs",
 }
 TOPICS: Final = tuple(sorted(set(TOPIC_OF.values())))
 

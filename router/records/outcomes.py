@@ -1,6 +1,5 @@
 """What has become of attempts, for those who look: lists, the last one of a number, figures."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from router.db import Store
-from router.records.attempts import Attempt, call_attempt
+from router.records.attempts import Attempt, attempt_of, call_attempt
 from router.records.call_tables import calls
 from router.records.pages import Page, page_of
 
@@ -117,8 +116,3 @@ class Outcomes:
             minute,
             hour,
         )
-
-
-def attempt_of(row: Mapping[str, Any] | sa.RowMapping) -> Attempt:
-    """Read a row."""
-    return Attempt(**{**row, "verdict": json.loads(row["verdict"])})

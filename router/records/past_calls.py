@@ -1,6 +1,7 @@
 """Whom we have called, and which numbers are ours, as the records of calls tell."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -10,6 +11,63 @@ from router.records.attempts import call_attempt
 from router.records.call_tables import calls
 from router.records.numbers import numbers
 from router.records.rung import people_of, rung_at
+
+# Each dial asks all this, and to build a query takes longer than to run it: they are built once.
+_WAS_CALL: Final = call_attempt.c.dialed_at.is_not(None) | (call_attempt.c.state == "claimed")
+# Without the tenant: for many numbers SQLite would go through all attempts of the tenant.
+_DIALED_SINCE: Final = (
+    sa.select(
+        call_attempt.c.number,
+        call_attempt.c.attempt_id,
+        call_attempt.c.claimed_at,
+        call_attempt.c.tenant,
+    )
+    .where(
+        _WAS_CALL,
+        call_attempt.c.number.in_(sa.bindparam("numbers", expanding=True)),
+        call_attempt.c.claimed_at > sa.bindparam("since"),
+    )
+    .order_by(call_attempt.c.claimed_at, call_attempt.c.attempt_id)
+)
+_LATELY: Final = calls.c.started_at > sa.bindparam("day_ago")
+_TALKED_S: Final = sa.case(
+    (calls.c.duration_s.is_not(None), calls.c.duration_s),
+    (calls.c.answered_at.is_not(None), sa.bindparam("at", type_=sa.Float) - calls.c.answered_at),
+    else_=0.0,
+)
+_RECORDED: Final = sa.select(
+    sa.func.count(),
+    sa.func.coalesce(sa.func.sum(sa.case((_LATELY, 1), else_=0)), 0),
+    sa.func.coalesce(sa.func.sum(_TALKED_S), 0.0) / 60,
+    sa.func.coalesce(sa.func.sum(sa.case((_LATELY, _TALKED_S), else_=0.0)), 0.0) / 60,
+).where(
+    calls.c.tenant == sa.bindparam("tenant"),
+    calls.c.direction == "outbound",
+    calls.c.campaign_id == sa.bindparam("campaign"),
+    calls.c.started_at > sa.bindparam("since"),
+)
+_DIALED_LATELY: Final = sa.case((call_attempt.c.claimed_at > sa.bindparam("day_ago"), 1), else_=0)
+_UNRECORDED: Final = sa.select(
+    sa.func.count(), sa.func.coalesce(sa.func.sum(_DIALED_LATELY), 0)
+).where(
+    call_attempt.c.tenant == sa.bindparam("tenant"),
+    _WAS_CALL,
+    call_attempt.c.campaign == sa.bindparam("campaign"),
+    call_attempt.c.claimed_at > sa.bindparam("since"),
+    ~sa.exists().where(calls.c.call_id == call_attempt.c.attempt_id),
+)
+_ENTERED: Final = sa.select(numbers.c.number).where(
+    numbers.c.number.in_(sa.bindparam("numbers", expanding=True))
+)
+_CALLED_AT: Final = (
+    sa.select(calls.c.dialed_number)
+    .where(
+        calls.c.tenant == sa.bindparam("tenant"),
+        calls.c.direction == "inbound",
+        calls.c.dialed_number.in_(sa.bindparam("numbers", expanding=True)),
+    )
+    .distinct()
+)
 
 
 def call_s_of(connection: sa.Connection, tenant: str, campaign: str) -> float | None:
@@ -32,14 +90,9 @@ def called_at(
     A call of ours has an attempt and, a moment later, a record of the same id; it counts once. What
     the gate refused, or was never sent, was no call.
     """
-    row = call_attempt.c
-    # Without the tenant: for many numbers SQLite would go through all attempts of the tenant.
-    query = sa.select(row.number, row.attempt_id, row.claimed_at, row.tenant).where(
-        _was_call(), row.number.in_(numbers), row.claimed_at > since
-    )
     found: dict[str, list[float]] = {}
     ours = set()
-    for one in connection.execute(query.order_by(row.claimed_at, row.attempt_id)):
+    for one in connection.execute(_DIALED_SINCE, {"numbers": numbers, "since": since}):
         if one.tenant == tenant:
             ours.add((one.number, one.attempt_id))
             found.setdefault(one.number, []).append(one.claimed_at)
@@ -56,34 +109,11 @@ def spent_of(connection: sa.Connection, tenant: str, campaign: Campaign, at: flo
     """
     in_all = campaign.budget_calls is not None or campaign.budget_minutes is not None
     since = 0.0 if in_all else at - DAY_S
-    talked_s = sa.case(
-        (calls.c.duration_s.is_not(None), calls.c.duration_s),
-        (calls.c.answered_at.is_not(None), at - calls.c.answered_at),
-        else_=0.0,
-    )
-    lately = calls.c.started_at > at - DAY_S
-    query = sa.select(
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(sa.case((lately, 1), else_=0)), 0),
-        sa.func.coalesce(sa.func.sum(talked_s), 0.0) / 60,
-        sa.func.coalesce(sa.func.sum(sa.case((lately, talked_s), else_=0.0)), 0.0) / 60,
-    ).where(
-        calls.c.tenant == tenant,
-        calls.c.direction == "outbound",
-        calls.c.campaign_id == campaign.key,
-        calls.c.started_at > since,
-    )
-    of_all, of_day, minutes, minutes_of_day = connection.execute(query).one()
-    row = call_attempt.c
-    recent = sa.case((row.claimed_at > at - DAY_S, 1), else_=0)
-    unrecorded = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(recent), 0)).where(
-        row.tenant == tenant,
-        _was_call(),
-        row.campaign == campaign.key,
-        row.claimed_at > since,
-        ~sa.exists().where(calls.c.call_id == row.attempt_id),
-    )
-    further, further_of_day = connection.execute(unrecorded).one()
+    asked: dict[str, Any] = {"tenant": tenant, "campaign": campaign.key}
+    asked |= {"since": since, "day_ago": at - DAY_S}
+    recorded = connection.execute(_RECORDED, asked | {"at": at})
+    of_all, of_day, minutes, minutes_of_day = recorded.one()
+    further, further_of_day = connection.execute(_UNRECORDED, asked).one()
     return Spent(
         calls=int(of_all) + int(further),
         calls_in_a_day=int(of_day) + int(further_of_day),
@@ -92,20 +122,10 @@ def spent_of(connection: sa.Connection, tenant: str, campaign: Campaign, at: flo
     )
 
 
-def _was_call() -> sa.ColumnElement[bool]:
-    return call_attempt.c.dialed_at.is_not(None) | (call_attempt.c.state == "claimed")
-
-
 def ours_of(connection: sa.Connection, tenant: str, asked: Sequence[str]) -> frozenset[str]:
     """Say which of *asked* (E.164) are anybody's here, or people have called us at."""
-    entered = sa.select(numbers.c.number).where(numbers.c.number.in_(asked))
     people = people_of(asked)
-    dialed = sa.select(calls.c.dialed_number).where(
-        calls.c.tenant == tenant,
-        calls.c.direction == "inbound",
-        calls.c.dialed_number.in_(people),
-    )
-    found = set(connection.scalars(entered))
-    for form in connection.scalars(dialed.distinct()):
+    found = set(connection.scalars(_ENTERED, {"numbers": asked}))
+    for form in connection.scalars(_CALLED_AT, {"tenant": tenant, "numbers": list(people)}):
         found.update(people[form])
     return frozenset(found)

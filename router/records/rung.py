@@ -5,6 +5,7 @@ person is found again in whatever notation they were called.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,6 +23,15 @@ rung = sa.Table(
     sa.Column("number", sa.String(MAX_CHARS), primary_key=True),
     sa.Column("tenant", sa.String(40), nullable=False),
     sa.Column("at", sa.Float, nullable=False),
+)
+# Without the tenant: SQLite would go through all that the tenant has rung in that time.
+_RUNG_SINCE: Final = (  # each dial asks for it; to build a query takes longer than to run it
+    sa.select(rung.c.number, rung.c.call_id, rung.c.at, rung.c.tenant)
+    .where(
+        rung.c.number.in_(sa.bindparam("numbers", expanding=True)),
+        rung.c.at > sa.bindparam("since"),
+    )
+    .order_by(rung.c.at, rung.c.call_id, rung.c.number)
 )
 
 
@@ -62,13 +72,9 @@ def rung_at(
 ) -> Sequence[tuple[str, str, float]]:
     """Say who of *numbers* (E.164) was rung since, in which call and when, earliest first."""
     people = people_of(numbers)
-    # Without the tenant: SQLite would go through all that the tenant has rung in that time.
-    query = sa.select(rung.c.number, rung.c.call_id, rung.c.at, rung.c.tenant).where(
-        rung.c.number.in_(people), rung.c.at > since
-    )
     return [
         (number, row.call_id, row.at)
-        for row in connection.execute(query.order_by(rung.c.at, rung.c.call_id, rung.c.number))
+        for row in connection.execute(_RUNG_SINCE, {"numbers": list(people), "since": since})
         if row.tenant == tenant
         for number in people[row.number]
     ]
@@ -83,7 +89,8 @@ def people_of(numbers: Iterable[str]) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def forms_of(number: str) -> list[str]:
+@lru_cache(maxsize=1_000)  # the gate asks twice for each lead, and reading a number takes a while
+def forms_of(number: str) -> tuple[str, ...]:
     """List what *number* may have been noted as, where a region was needed to read it."""
     one = PhoneNumber(number)
-    return sorted({number, one.digits, one.national, f"00{one.digits}"})
+    return tuple(sorted({number, one.digits, one.national, f"00{one.digits}"}))

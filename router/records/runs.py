@@ -7,7 +7,7 @@ more over all campaigns is held by one more lock.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
@@ -18,9 +18,11 @@ from router.campaigns.pacing import outbound_room, taken
 from router.campaigns.progress import SETTLED, Mode, Run, RunState, Wish, after
 from router.db import Store, metadata
 from router.errors import RunRefused
-from router.records.attempts import Attempt, Attempts, Order, Refused, call_attempt
+from router.records.attempts import Attempt, Attempts, Order, Refused, call_attempt, change_in
+from router.records.breakers import Breakers, names_of
 from router.records.claims import claims
 from router.records.leads import LeadList, StoredLead, leads, stored_lead
+from router.records.outbox import Notice, note
 
 DIALER_LOCK: Final = 7462736  # any number, as long as every router takes the same
 AGAIN_S: Final = 30.0  # for a lead whose number is being called at this moment
@@ -82,8 +84,9 @@ class Taken:
 class Nothing:
     """No lead was taken; *again_at* (Unix seconds) says when it is worth asking, if that is known.
 
-    *because*: ``not_running``, ``pace``, ``full``, ``no_room``, ``waiting``, ``refused`` (go on at
-    once: there are more leads) or ``exhausted`` (the run is over).
+    *because*: ``not_running``, ``pace``, ``full``, ``no_room``, ``tripped`` (too many calls have
+    failed), ``waiting``, ``refused`` (go on at once: there are more leads) or ``exhausted`` (the
+    run is over).
     """
 
     because: str
@@ -118,6 +121,7 @@ class Runs:
         self._clock = clock
         self._new_id = new_id
         self._capacity = capacity
+        self._breakers = Breakers(is_sqlite=store.is_sqlite)
         dialect = sqlite if store.is_sqlite else postgresql
         self._wait = self._upsert(dialect.insert(run_waits), run_waits)
         self._begin = self._upsert(dialect.insert(campaign_runs), campaign_runs)
@@ -165,6 +169,7 @@ class Runs:
             if before is not None:  # the pace of the run before still counts
                 row["next_at"] = max(at, min(before.next_at, now + LONGEST_PAUSE_S))
             connection.execute(self._begin, row)
+            self._tell(connection, row)
             return True
 
         if not await self._store.write(start):
@@ -242,10 +247,14 @@ class Runs:
             return Nothing("full")
         if not self._has_room(connection):
             return Nothing("no_room")
+        leave = self._breakers.ask(connection, order, now)
+        if not leave.given:
+            return Nothing("tripped", leave.again_at)
         answer = self._attempts.claim_in(connection, order)
         if isinstance(answer, Refused):
             self._refused(connection, run, order, answer, now)
             return None
+        self._breakers.begun(connection, leave, answer.attempt_id)
         self._move(connection, run, found.position)
         next_at = taken(run.next_at, now, campaign.calls_per_second, ask.brake)
         self._set(connection, run, next_at=next_at)
@@ -271,6 +280,7 @@ class Runs:
                 "because": refused.because,
             }
             connection.execute(self._wait, row)
+            self._tell(connection, asdict(run))
         if run.mode == "one":
             self._set(connection, run, state="stopping", because=refused.because)
             self._settle(connection, run.tenant, run.campaign)
@@ -292,9 +302,10 @@ class Runs:
             update = sa.update(call_attempt).where(unsent, row.ended_at.is_(None))
             values = {"state": "canceled", "disposition": "canceled", "settled": True}
             update = update.values(ended_at=at, because="it was never sent", **values)
-            if connection.execute(update).rowcount != 1:
+            if not change_in(connection, update, at):
                 return False
             self._again(connection, attempt, due_at=at, tries=attempt.tries - 1, because="not_sent")
+            self._breakers.ended(connection, attempt, "canceled", at)
             return True
 
         return await self._store.write(give_back)
@@ -319,6 +330,11 @@ class Runs:
         rows = await self._store.read(lambda c: c.execute(query).mappings().all())
         return [Run(**row) for row in rows]
 
+    async def tripped(self, tenant: str, campaign: str, trunk: str) -> Sequence[str]:
+        """Name the breakers that keep a campaign from calling over a trunk."""
+        names, now = names_of(tenant, campaign, trunk), self._clock()
+        return await self._store.read(lambda c: self._breakers.tripped(c, names, now))
+
     async def waiting(self, run_id: str) -> tuple[int, float | None]:
         """Count the leads of a run that wait, and say when the first is due."""
         query = sa.select(sa.func.count(), sa.func.min(run_waits.c.due_at))
@@ -342,6 +358,13 @@ class Runs:
             values["changed_at"] = self._clock()
         same = (campaign_runs.c.tenant == run.tenant) & (campaign_runs.c.campaign == run.campaign)
         connection.execute(sa.update(campaign_runs).where(same).values(**values))
+        if "state" in values:
+            self._tell(connection, asdict(run) | values)
+
+    def _tell(self, connection: sa.Connection, run: Mapping[str, Any]) -> None:
+        """Tell those who watch that *run* is another one."""
+        body = {"campaign": run["campaign"], "state": run["state"]}
+        note(connection, [Notice.of("run.changed", self._clock(), run["tenant"], **body)])
 
     def _settle(self, connection: sa.Connection, tenant: str, campaign: str) -> None:
         run = self._locked(connection, tenant, campaign)
@@ -363,6 +386,7 @@ class Runs:
             self._again(
                 connection, attempt, due_at=due_at, tries=attempt.tries, because=attempt.state
             )
+        self._breakers.ended(connection, attempt, attempt.state, self._clock())
         return True
 
     def _again(
@@ -386,6 +410,7 @@ class Runs:
             "because": because,
         }
         connection.execute(self._wait, row)
+        self._tell(connection, asdict(run))
 
     def _open(self, connection: sa.Connection, run: Run) -> int:
         query = sa.select(sa.func.count()).select_from(call_attempt)

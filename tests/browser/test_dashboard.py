@@ -8,8 +8,10 @@ import pytest
 from playwright.async_api import Browser, ConsoleMessage
 
 from personas.reports import Turn
-from tests.browser.conftest import OVER, RUNNING, Site
+from router.dashboard.alerts import MEANINGS
+from tests.browser.conftest import OVER, RUNNING, Site, spoken
 from tests.router.dashboard.rig import conversation, more, rung, told
+from tests.router.dashboard.test_alerts import did
 
 AXE = Path(__file__).parent / "vendored" / "axe.min.js"
 PAGES = (
@@ -30,6 +32,7 @@ PAGES = (
     "/numbers?numbers=clear",
     "/webhooks",
     "/webhooks/1",
+    "/hooks",
     "/docs",
     "/system",
     "/settings",
@@ -55,6 +58,8 @@ async def test_an_open_overview_shows_a_new_call_and_an_open_call_its_next_words
     await call.get_by_text("see you tomorrow at nine").wait_for(timeout=15_000)
 
     await overview.goto(site.url)
+    await did(site.rig, "given_up", time.time())
+    await overview.get_by_text(MEANINGS["given_up"].said).wait_for(timeout=15_000)
     await told(site.rig, "e" * 32, *conversation(), at=time.time())
     await overview.locator(f'a[href="/calls/{"e" * 32}"]').first.wait_for(timeout=15_000)
 
@@ -133,7 +138,7 @@ async def test_axe_finds_nothing_on_any_page(browser: Browser, site: Site) -> No
 
     await look("/login")
     await site.sign_in(context)
-    for path in (*PAGES, "/calls/unknown"):
+    for path in (*PAGES, await spoken(site.rig), "/calls/unknown"):
         await look(path)
 
     assert found == {}

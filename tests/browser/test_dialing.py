@@ -48,6 +48,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     if program is None:
         absent("livekit-server", "make setup")
     callees = {ANSWERS: Callee("answered", rings_s=1.0), BUSY: Callee("busy", rings_s=0.5)}
+    callees |= {MORE[0]: Callee("busy", rings_s=0.5), MORE[1]: Callee("busy", rings_s=5.0)}
     async with AsyncExitStack() as stack:
         livekit = await stack.enter_async_context(
             LiveKitServer(program, log_path=tmp_path / "livekit-server.log")
@@ -90,13 +91,7 @@ async def test_an_operator_uploads_leads_calls_the_first_ends_the_call_and_keeps
 
     report, preview = await uploaded(page, site, leads)
 
-    await page.keyboard.press("g")
-    await page.keyboard.press("d")
-    await page.wait_for_url("**/dialer")
-    await page.keyboard.press("n")
-    await page.wait_for_url("**/dialer?after=20")
-    await page.keyboard.press("p")
-    await page.get_by_role("button", name="Call now 1 Person 1").wait_for()
+    await turned(page)
     await page.keyboard.press("Enter")  # the first one is highlighted
     await page.get_by_text("A real phone will ring.").wait_for()
     await page.keyboard.press("Enter")
@@ -110,13 +105,14 @@ async def test_an_operator_uploads_leads_calls_the_first_ends_the_call_and_keeps
     await page.get_by_label("Note").fill("Wants <b>prices</b> by mail.")
     await page.get_by_label("Ended as").select_option("interested")
     await page.get_by_role("button", name="Keep").click()
-    await page.locator("textarea", has_text="prices").wait_for()
-
-    await page.goto(f"{site.url}/dialer")
-    await page.get_by_role("button", name="Call now 2 Person 2").click()  # not asked again
+    await page.wait_for_url("**/dialer?*at=2*")  # back, and the second one is highlighted
+    await page.keyboard.press("Enter")  # not asked again
     await page.locator("#p2 .tag", has_text="busy").wait_for()
-    await page.get_by_role("button", name="Call now 3 Person 3").click()
+    await page.keyboard.press("Enter")
+    await page.get_by_role("link", name="Back").wait_for()
     refused = await page.inner_text("main")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/dialer?*at=4*")
 
     attempts = await Outcomes(site.rig.services.store).page(AttemptFilter(tenant="default"))
     third, second, first = attempts.rows
@@ -130,11 +126,14 @@ async def test_an_operator_uploads_leads_calls_the_first_ends_the_call_and_keeps
     record = await recorded(desk, first.attempt_id)
     assert (record.direction, record.campaign_id) == ("outbound", "default")
 
+    await one_after_another(page)
+    assert [request.sip_call_to for request in desk.sip.dialed[2:]] == MORE[:2]
+
     theirs = await sent_by_another_backend(desk)
     await page.goto(f"{site.url}/calls/{theirs.call_id}")
     assert (theirs.disposition, theirs.campaign_id, theirs.opened_by) == ("busy", "theirs", "agent")
     assert "outbound" in await page.inner_text("main")
-    assert len(desk.sip.dialed) == 3
+    assert len(desk.sip.dialed) == 5
     await context.close()
 
 
@@ -147,6 +146,33 @@ async def uploaded(page: Page, site: Site, leads: Path) -> tuple[str, str]:
     report = await page.inner_text("#bad")
     await page.goto(f"{site.url}/campaigns/default/launch")
     return report, await page.inner_text("main")
+
+
+async def turned(page: Page) -> None:
+    """Go to the dialer, to its second page and back, by keys."""
+    await page.keyboard.press("g")
+    await page.keyboard.press("d")
+    await page.wait_for_url("**/dialer")
+    await page.keyboard.press("n")
+    await page.wait_for_url("**/dialer?after=20")
+    await page.keyboard.press("p")
+    await page.get_by_role("button", name="Call now 1 Person 1").wait_for()
+
+
+async def one_after_another(page: Page) -> None:
+    """Have leads called by themselves, and stop while the second of them is."""
+    await page.get_by_label("Campaign").select_option("default")
+    await page.get_by_role("button", name="Choose").click()
+    await page.get_by_label("Call the next one by itself").check()
+    await page.get_by_role("button", name="Call now 4 Person 4").focus()
+    await page.keyboard.press("Enter")
+    await page.locator("#live h2 .tag", has_text="running").wait_for()
+    await page.locator("#p4 .tag", has_text="busy").wait_for()
+    await page.locator("#p5 .tag.live").wait_for()
+    await page.get_by_role("button", name="Stop after current").click()
+    await page.locator("#p5 .tag", has_text="busy").wait_for()
+    await page.locator("#live h2 .tag", has_text="idle").wait_for()
+    assert await page.get_by_label("Call the next one by itself").is_checked()
 
 
 async def sent_by_another_backend(desk: Desk) -> CallRecord:

@@ -4,10 +4,12 @@ Whoever the router's own gate lets be called, in the database, is looked at agai
 rules are written down a second time, and it knows lists, consents and calls as they were made.
 """
 
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -19,6 +21,7 @@ from router.campaigns.leads import Lead
 from router.campaigns.model import read_campaign
 from router.campaigns.policies import shipped
 from router.db import Store
+from router.errors import StoreUnavailable
 from router.records.attempts import Attempt, Attempts, Order, call_attempt
 from router.records.campaigns import KnownCampaign
 from router.records.consents import Consents, Given
@@ -199,23 +202,22 @@ class Year:
         scope = (
             campaign_scope(campaign) if campaign else self.chance.choice([OF_TENANT, EVERYWHERE])
         )
-        await self._wishes.add(person.number, source="call", scope=scope)
+        await surely(partial(self._wishes.add, person.number, source="call", scope=scope))
         person.unwanted.add(campaign)
         if self.chance.random() < 0.7:  # else the list would have everybody by summer
-            await self._wishes.remove(person.number, scope=scope)
             others = {OF_TENANT, EVERYWHERE} if not campaign else set()
-            for other in others:
-                await self._wishes.remove(person.number, scope=other)
+            for one in {scope, *others}:
+                await surely(partial(self._wishes.remove, person.number, scope=one))
             person.unwanted.discard(campaign)
 
     async def _agrees(self, person: Person) -> None:
-        await self._consents.give(
-            "default", [Given(person.number, Consent("calls", self.now, "phone"))], via="call"
-        )
+        given = [Given(person.number, Consent("calls", self.now, "phone"))]
+        await surely(partial(self._consents.give, "default", given, via="call"))
         person.agreed.append(self.now)
 
     async def _takes_back(self, person: Person) -> None:
-        await self._consents.withdraw("default", person.number, "calls", via="call")
+        withdraw = partial(self._consents.withdraw, "default", person.number, "calls", via="call")
+        await surely(withdraw)
         person.took_back.append(self.now)
 
     async def _is_called_by_another(self, person: Person) -> None:
@@ -229,7 +231,7 @@ class Year:
             "dialed_number": None,
             "started_at": self.now,
         }
-        await self._store.write(lambda connection: note_rung(connection, call))
+        await self._store.write(lambda connection: note_rung(connection, call), patient=True)
         person.called.append(self.now)
 
     async def _is_to_be_called(self, person: Person) -> None:
@@ -261,6 +263,14 @@ class Year:
         if await self._store.write(call, patient=True):
             self.calls += 1
             self.world.judge(person, key, self.now)
+
+
+async def surely(work: Callable[[], Awaitable[object]]) -> None:
+    """Have it done, which may be done twice, though a busy machine keeps the store waiting."""
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            await work()
+            return
 
 
 async def live(ground: Ground, tries: int, broken: Broken = "") -> Seen:

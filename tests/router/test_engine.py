@@ -21,6 +21,7 @@ from router.records.do_not_call import DoNotCall
 from router.records.leads import Leads
 from router.records.outcomes import AttemptFilter, Outcomes
 from router.records.runs import Capacity, Runs, Taken
+from router.routing import Event, Participant
 from tests.fakes_dialing import FakeLine, report
 
 CAMPAIGN = read_campaign(
@@ -262,6 +263,82 @@ async def test_what_nobody_can_tell_any_more_is_uncertain_until_its_agent_report
 
     await other.heard(report(found.attempt_id, "declined"))
     assert (await desk.only()).state == "declined"
+
+
+def event(name: str, room: str, who: Participant | None = None) -> Event:
+    return Event(f"EV_{name}", name, 1.0, room, "RM_1", who)
+
+
+async def test_what_livekits_events_told_any_router_resolves_a_call_that_nobody_saw(
+    desk: Desk,
+) -> None:
+    dead = desk.engine("dead")
+    await dead.start("spring", mode="one")
+    await desk.turns(dead)
+    attempt = await desk.only()
+    room = attempt.room
+    left = Participant("PA_c", room, "SIP", {}, left_because="USER_UNAVAILABLE")
+    other = desk.engine("other")
+
+    for told in (
+        event("participant_joined", room, Participant("PA_a", "agent-x", "AGENT", {})),
+        event("participant_left", room, left),
+        event("participant_left", "out-1", left),
+        event("track_published", room),
+    ):
+        other.noticed(told)
+    desk.now += OWNER_S + 1
+    await desk.turns(other, 3, step_s=31)
+
+    found = await desk.only()
+    assert (found.state, found.because) == ("no_answer", "LiveKit told how the callee left")
+    assert found.heard.agent_seen_at is not None
+    assert len(desk.line.orders) == 1
+
+
+async def test_a_room_that_has_finished_is_over_though_livekit_does_not_answer(desk: Desk) -> None:
+    engine = desk.engine()
+    await engine.start("spring", mode="one")
+    await desk.turns(engine)
+    attempt = await desk.only()
+    desk.line.show(attempt.room, callee="active")
+    await desk.turns(engine)
+    desk.line.away = True
+    await desk.turns(engine, 2, step_s=40)
+    assert (await desk.only()).is_open
+
+    engine.noticed(event("room_finished", attempt.room))
+    await desk.turns(engine)
+
+    ended = await desk.only()
+    assert (ended.state, ended.because) == ("answered", "the room is gone")
+
+
+async def test_events_are_kept_while_the_database_is_away(desk: Desk, tmp_path: Path) -> None:
+    engine = desk.engine()
+    await engine.start("spring", mode="one")
+    await desk.turns(engine)
+    attempt = await desk.only()
+    agent = Participant("PA_a", "agent-x", "AGENT", {})
+    engine.noticed(event("participant_joined", attempt.room, agent))
+    written = engine.attempts
+    away = await Store(f"sqlite:///{tmp_path / 'other.db'}").open()
+    await away.aclose()
+    engine.attempts = Attempts(
+        away,
+        clock=desk.clock,
+        new_id=str,
+        owner="one",
+        judge=lambda *_: GateVerdict(False, "gate_failed"),
+    )
+
+    await desk.turns(engine)
+    engine.noticed(event("room_finished", attempt.room))
+    engine.attempts = written
+    await desk.turns(engine)
+
+    told = (await desk.only()).heard
+    assert (told.agent_seen_at, told.room_gone_at) == (1_001.0, 1_002.0)
 
 
 async def test_what_a_dead_router_never_sent_is_called_by_another(desk: Desk) -> None:

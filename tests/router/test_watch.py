@@ -385,6 +385,7 @@ async def test_an_agent_that_speaks_as_the_house_though_it_was_sent_another_is_t
         await bench.sweep(watch, after_s=1.0)
 
     assert bench.did("mismatched") == 1
+    assert [one.event for one in await bench.entries()].count("watch.mismatched") == 1
 
 
 async def test_a_call_goes_on_with_the_persona_that_it_began_with(bench: Bench) -> None:

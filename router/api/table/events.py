@@ -3,7 +3,7 @@
 from typing import Final
 
 from router.api import deliveries, hooks
-from router.api.endpoints import Endpoint
+from router.api.endpoints import AsTable, Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
@@ -40,7 +40,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=hooks.list_hooks,
         needs="admin",
         summary="Who is told of events",
+        query=AsTable,
         answer=hooks.HooksShown,
+        csv=True,
     ),
     Endpoint(
         method="POST",

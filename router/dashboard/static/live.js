@@ -3,10 +3,12 @@
 // that shows it is fetched anew. The stream rests while nobody looks.
 
 const GAP_MS = 1000; // from one fetching to the next
+const AGES_MS = 20000; // for what another hour makes another thing, whatever happens
 const AGAIN_MS = 5000; // after a stream that was refused
 const KINDS = [
   "call.began", "call.answered", "call.changed", "call.ended",
-  "turn", "fact", "tool_call", "problem", "deliveries", "reset",
+  "turn", "fact", "tool_call", "problem", "deliveries", "alert",
+  "attempt.changed", "run.changed", "reset",
 ];
 let source = null;
 let heardOf = ""; // the id of the last event
@@ -76,6 +78,9 @@ document.addEventListener("visibilitychange", () => {
     rest();
   }
 });
+setInterval(() => {
+  if (document.querySelector("#live[data-ages]")) { soon(); }
+}, AGES_MS);
 window.addEventListener("pagehide", rest);
 window.addEventListener("pageshow", listen);
 listen();

@@ -1,13 +1,17 @@
 """Attempts over HTTP: made if the gate allows it, ended, annotated, listed; of one's own tenant."""
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from router.demo.deliveries import body
+from router.events import sign
 from tests.router.api.rig import Rig, open_rig
 from tests.router.daytime import leads_csv
+from tests.samples import KEY, SECRET
 
 ANN, BO = "+13125550101", "+13125550102"
 
@@ -83,3 +87,19 @@ async def test_another_tenant_sees_and_ends_nothing(rig: Rig, client: httpx.Asyn
 
     assert [one.status_code for one in (shown, ended, noted)] == [404, 404, 404]
     assert listed.json()["items"] == []
+
+
+async def test_what_livekit_delivers_of_a_calls_room_is_kept_with_the_attempt(
+    rig: Rig, client: httpx.AsyncClient
+) -> None:
+    made = (await client.post("/api/attempts", json={"lead": 1})).json()["attempt_id"]
+    content = body(room=f"out-{made}", room_sid="RM_1", attributes={}, kind="AGENT")
+    headers = {"Authorization": sign(content, time.time(), KEY, SECRET)}
+
+    answer = await client.post("/livekit-webhook", content=content, headers=headers)
+    await rig.services.engine.turn()
+
+    attempt = await rig.services.engine.attempts.find(made)
+    assert answer.status_code == 200
+    assert attempt is not None
+    assert attempt.heard.agent_seen_at is not None

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,15 +10,20 @@ from router.campaigns.resolution import (
     ALONE_S,
     LONGEST_RING_S,
     NOBODY_S,
+    NOTHING_HEARD,
     REPORT_S,
+    Heard,
     Over,
     PickedUp,
     Sight,
     Wait,
+    heard,
     resolve,
     seen,
 )
-from router.routing import Participant
+from router.events import verify
+from router.routing import Event, Participant
+from tests.samples import KEY, SECRET, deliveries
 
 AGENT = Participant("PA_a", "agent-x", "AGENT", {})
 DIALED_AT = 1_000.0
@@ -82,6 +88,67 @@ def test_an_agent_that_never_says_anything_is_not_waited_for_for_ever() -> None:
     assert outcome(AGENT, after_s=LONGEST_RING_S + 1) == Over(
         "uncertain", "the agent does not say what became of it", end_room=True
     )
+
+
+def recorded(case: str) -> list[Event]:
+    """Give what LiveKit sent of a recorded call, as if its room had been an attempt's."""
+    events = []
+    for one in deliveries("sip_outbound_deliveries"):
+        event = verify(one.authorization, one.body, one.received_at, {KEY: SECRET})
+        if event.room == f"rec-{case}-wait":
+            events.append(event._replace(room="out-1"))
+    return events
+
+
+@pytest.mark.parametrize(
+    ("case", "ended"),
+    [
+        ("answered", "answered"),
+        ("busy", "declined"),
+        ("decline", "declined"),
+        ("noanswer", "no_answer"),
+        ("nobody_listening", "no_answer"),
+        ("unavailable", None),
+    ],
+)
+def test_events_tell_when_a_callee_came_and_how_they_left(case: str, ended: str | None) -> None:
+    told = NOTHING_HEARD
+    for at, event in enumerate(recorded(case), 1):
+        told = told.and_then(heard(event, float(at)))
+
+    assert told == Heard(None, told.callee_seen_at, told.left_at, told.left_as, told.room_gone_at)
+    assert told.left_as == ended
+    assert told.room_gone_at is not None
+    assert told.left_at is not None
+    assert told.room_gone_at > told.left_at
+
+
+def test_events_of_agents_and_of_others_in_the_room_are_told_apart() -> None:
+    event = recorded("busy")[-2]._replace(participant=AGENT)
+
+    assert heard(event, 5.0) == Heard(agent_seen_at=5.0)
+    other = AGENT._replace(kind="STANDARD")
+    assert heard(event._replace(participant=other), 5.0) == NOTHING_HEARD
+
+
+def test_what_nobody_saw_is_taken_from_events_after_the_time_for_a_report() -> None:
+    told = Heard(agent_seen_at=DIALED_AT + 1, left_at=DIALED_AT + 5, left_as="no_answer")
+    sight = Sight(DIALED_AT + 6, unbroken=False).told(told)
+    known: dict[str, Any] = {name: getattr(sight, name) for name in Sight.__slots__}
+
+    assert outcome(after_s=REPORT_S + 4, **known) == Wait()
+    late = outcome(after_s=REPORT_S + 7, **known)
+
+    assert late == Over("no_answer", "LiveKit told how the callee left", end_room=True)
+
+
+def test_an_agent_that_came_and_went_between_two_looks_is_known_by_its_events() -> None:
+    sight = Sight(DIALED_AT).told(Heard(agent_seen_at=DIALED_AT + 1))
+
+    found = outcome(after_s=NOBODY_S + 20, agent_at=sight.agent_at)
+
+    assert isinstance(found, Over)
+    assert found.state == "uncertain"
 
 
 @given(

@@ -48,7 +48,7 @@ async def test_the_first_call_of_a_session_is_asked_for_and_the_next_ones_are_no
     assert "A real phone will ring." in asked.text
     assert none_yet == ()
     assert 'value="2" aria-label="Call now 2 Person 2" autofocus' in page
-    assert made.headers["location"] == "/dialer?after=0"
+    assert made.headers["location"] == "/dialer?after=0&at=2&auto_next=off"
     assert second.status_code == 303
     assert {one.number for one in await attempts(rig)} == {NUMBERS[0], NUMBERS[2]}
     assert page.count('class="end"') == 2
@@ -57,6 +57,31 @@ async def test_the_first_call_of_a_session_is_asked_for_and_the_next_ones_are_no
     await client.post("/logout", data={"csrf": csrf_of(page)})
     await client.post("/login", data={"email": "operator@example.org", "password": "wrong"})
     assert (await client.post("/dialer/call", data=lead)).headers["location"] == "/login"
+
+
+async def test_the_next_one_is_behind_whom_was_called_and_a_box_stays_as_it_was(
+    rig: Rig, client: httpx.AsyncClient
+) -> None:
+    assert '"auto_next" checked' not in (await client.get("/dialer")).text
+    made = await sent(client, "/dialer/call", lead="5", sure="on", next="/dialer?list=one.csv")
+    behind = (await client.get(made.headers["location"])).text
+    refused = await sent(client, "/dialer/call", lead="2", next="/dialer?at=6")
+    back = refused.text.split(" autofocus>Back</a>")[0].rpartition('href="')[2]
+    after = (await client.get(back.strip('"').replace("&amp;", "&"))).text
+    ticked = (await client.get("/dialer?auto_next=on")).text
+    (_, first) = await attempts(rig)
+    path = f"/attempts/{first.attempt_id}"
+    asked = (await client.get(path, params={"next": "/dialer?at=6"})).text
+    away = (await client.get(path, params={"next": "https://example.org/"})).text
+    kept = await sent(client, path, note="busy at noon", next="/dialer?at=6")
+
+    assert 'value="6" aria-label="Call now 6 Person 6" autofocus' in behind
+    assert '"auto_next" checked' not in behind
+    assert 'value="3" aria-label="Call now 3 Person 3" autofocus' in after
+    assert '"auto_next" checked' in ticked
+    assert 'name="next" value="/dialer?at=6"' in asked
+    assert 'value="https' not in away
+    assert kept.headers["location"] == "/dialer?at=6"
 
 
 async def test_whom_the_gate_refuses_nobody_calls_and_the_page_says_what_to_do(

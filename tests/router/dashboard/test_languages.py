@@ -12,6 +12,7 @@ from router.campaigns.model import DAYS
 from router.campaigns.preview import WORDS
 from router.campaigns.progress import RunState
 from router.dashboard.dialer import DISPOSITIONS
+from router.dashboard.hooks import STATES
 from router.dashboard.languages import LANGUAGES, words
 from router.dashboard.runs import FUNNEL
 from router.dashboard.table import PAGES
@@ -42,7 +43,9 @@ def test_german_has_every_word_and_none_that_nobody_asks_for() -> None:
         *get_args(RunState),
         *DISPOSITIONS,
         *FUNNEL,
+        *STATES,
     }
+    named |= {"operator", "failing", "gone"}
     named |= {*refusals.FIXES, *refusals.FIXES.values()}
     named |= {*WORDS.values(), *FIXES, *FIXES.values(), *DAYS}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +14,13 @@ from router.campaigns.gate import GateVerdict
 from router.campaigns.leads import Lead
 from router.campaigns.model import Campaign, Retry, read_campaign
 from router.campaigns.progress import Mode, Run
+from router.campaigns.resolution import Heard
 from router.db import Store
 from router.errors import RunRefused
 from router.records.attempts import Attempt, Attempts, Order, Refused
 from router.records.campaigns import KnownCampaign
 from router.records.leads import Leads, StoredLead
+from router.records.outbox import Outbox, Position
 from router.records.outcomes import AttemptFilter, Outcomes
 from router.records.runs import Capacity, Nothing, Runs, Taken
 
@@ -102,6 +105,35 @@ def single(number: str = "+13125550100", lead_id: str = "l:1") -> Order:
         lead=Lead(phone=number),
         lead_id=lead_id,
     )
+
+
+async def test_of_what_events_told_the_latest_agent_and_the_first_end_are_kept(
+    bench: Bench,
+) -> None:
+    attempts = bench.attempts()
+    going, over = (
+        await attempts.claim(single()),
+        await attempts.claim(single("+13125550101", "l:2")),
+    )
+    assert isinstance(going, Attempt)
+    assert isinstance(over, Attempt)
+    await attempts.end(over.attempt_id, "busy", "busy")
+
+    await attempts.note_heard(
+        {
+            going.attempt_id: Heard(agent_seen_at=1.0, left_at=2.0, left_as="no_answer"),
+            over.attempt_id: Heard(agent_seen_at=1.0),
+            "unknown": Heard(agent_seen_at=1.0),
+        }
+    )
+    later = Heard(agent_seen_at=3.0, callee_seen_at=3.0, left_at=4.0, left_as="canceled")
+    await attempts.note_heard({going.attempt_id: later})
+
+    [kept] = await attempts.open()
+    assert kept.heard == Heard(3.0, 3.0, 2.0, "no_answer")
+    closed = await attempts.find(over.attempt_id)
+    assert closed is not None
+    assert closed.heard == Heard()
 
 
 async def test_a_lead_and_a_number_are_called_once_at_a_time(bench: Bench) -> None:
@@ -319,6 +351,41 @@ async def test_a_run_pauses_goes_on_and_stops_after_the_calls_that_go_on(bench: 
     run = await runs.find("default", "fast")
     assert run is not None
     assert run.state == "idle"
+
+
+async def test_every_change_is_told_in_its_transaction(bench: Bench) -> None:
+    outbox = Outbox(bench.store, clock=bench.clock)
+
+    async def told() -> list[tuple[str, str]]:
+        read = await outbox.after(Position(0, 1), 100, lambda one: one.notice)
+        return [
+            (one.call_id or "run", json.loads(one.body or "")["state"])
+            for one in read
+            if one.kind in {"run.changed", "attempt.changed"}
+        ]
+
+    runs, attempts = await bench.start(2), bench.attempts()
+    bench.verdicts["+13125550101"] = GateVerdict(False, "do_not_call", {})
+    first = (await take(runs)).attempt
+    await attempts.dialing(first.attempt_id)
+    await attempts.dialing(first.attempt_id)  # it is dialing: nothing changes
+    await attempts.answered(first.attempt_id, bench.now)
+    await attempts.want_hang_up("enough", run_id=first.run_id)
+    await attempts.end(first.attempt_id, "failed", "test")
+    await attempts.annotate("default", first.attempt_id, note="a", disposition=None)
+    bench.now += 1
+    await take(runs)
+    found = await told()
+
+    dial = first.attempt_id
+    assert found[:2] == [("run", "running"), (dial, "claimed")]
+    assert found[2:7] == [(dial, "dialing"), *[(dial, "answered")] * 4]
+    assert [state for _, state in found[7:]] == ["refused"]
+    await runs.wish("default", "fast", "stop", "test")
+    assert [state for _, state in (await told())[8:]] == ["stopping", "idle"]
+    with pytest.raises(ZeroDivisionError):
+        await bench.store.write(lambda c: attempts.end_in(c, dial, "busy", "", 0.0) / 0)
+    assert len(await told()) == 10
 
 
 async def test_a_run_of_one_lead_calls_one(bench: Bench) -> None:
