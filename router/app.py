@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import structlog
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -20,6 +21,7 @@ from router.api.reports import report
 from router.api.stream import EVENTS
 from router.api.table import ENDPOINTS
 from router.api.tools import run_tool
+from router.api.unserved import apologise, refuse
 from router.bodies import BODY_S
 from router.dashboard import assets
 from router.dashboard.table import PAGES
@@ -137,4 +139,5 @@ def build_app(
                 await services.journal.aclose()
         log.info("router.stopped")
 
-    return Router(routes=ROUTES, lifespan=lifespan)
+    unserved = {HTTPException: refuse, Exception: apologise}
+    return Router(routes=ROUTES, lifespan=lifespan, exception_handlers=unserved)

@@ -101,12 +101,14 @@ async def _answered(services: Services, came: _Verified, call: Call) -> Answer:
             # In the loop's next turn, when the answer is on its way.
             loop = asyncio.get_running_loop()
             loop.call_soon(_count_stages, metrics, came, began, dispatched)
-        return _done(services, came, outcome)
+        return _done(services, came, outcome, dispatched)
     except Exception as exc:  # noqa: BLE001 - whatever it is, somebody may be ringing
         return _crashed(services, came, exc)
 
 
-def _done(services: Services, came: _Verified, outcome: Outcome) -> Answer:
+def _done(
+    services: Services, came: _Verified, outcome: Outcome, dispatched: float | None = None
+) -> Answer:
     event = came.event
     services.metrics.count_event(event.name)
     services.metrics.deliveries[outcome.verdict].inc()
@@ -117,7 +119,10 @@ def _done(services: Services, came: _Verified, outcome: Outcome) -> Answer:
     if event.egress is not None:
         services.recorder.rows.heard(event.egress)
     repeated = outcome.verdict in AGAIN
-    services.journal.note(_delivered(came, outcome, 503 if repeated else 200))
+    delivered = _delivered(came, outcome, 503 if repeated else 200)
+    if dispatched is not None and outcome.verdict == "dispatched":
+        delivered = delivered._replace(answer_ms=round((dispatched - came.started) * 1000, 3))
+    services.journal.note(delivered)
     return again(outcome.again_in_s) if repeated else DONE
 
 

@@ -1,13 +1,15 @@
 """Signing in, users, tokens and the audit."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from router.access import session_cookie
-from router.api.endpoints import Ask, Asking, note
-from router.errors import AccountRefused, RequestRefused
+from router.api.calls import Cursor, Limit, as_page, bad_cursor
+from router.api.endpoints import Ask, Asking, AsTable, note, whole_list
+from router.errors import AccountRefused, BadCursor, RequestRefused
 from router.principals import Principal, Role
 from router.records.accounts import Token, User
 
@@ -121,10 +123,18 @@ class DeedShown(BaseModel):
     subject: str
 
 
+class WhichDeeds(AsTable):
+    """Which part of the audit."""
+
+    cursor: Cursor = None
+    limit: Limit = 100
+
+
 class DeedsShown(BaseModel):
-    """The latest, newest first."""
+    """A page of the audit, the newest first."""
 
     items: list[DeedShown]
+    next: str | None = Field(description="cursor of the next page")
 
 
 async def sign_in(ask: Ask) -> Response:
@@ -157,7 +167,7 @@ async def me(ask: Ask) -> Response:
 async def list_users(ask: Ask) -> Response:
     """List the users of the tenant."""
     found = await ask.services.access.accounts.users(ask.tenant)
-    return JSONResponse({"items": [_user(one) for one in found]})
+    return whole_list(ask, [_user(one) for one in found], UserShown.model_fields)
 
 
 async def add_user(ask: Ask) -> Response:
@@ -208,7 +218,7 @@ async def changed_user(ask: Asking, email: str, wanted: ChangedUser) -> None:
 async def list_tokens(ask: Ask) -> Response:
     """List the tokens of the tenant."""
     found = await ask.services.access.accounts.tokens(ask.tenant)
-    return JSONResponse({"items": [_token(one) for one in found]})
+    return whole_list(ask, [_token(one) for one in found], TokenShown.model_fields)
 
 
 async def add_token(ask: Ask) -> Response:
@@ -243,11 +253,12 @@ async def end_token(ask: Asking, token_id: str) -> None:
 
 async def list_deeds(ask: Ask) -> Response:
     """List who changed what, newest first."""
-    found = await ask.services.access.accounts.deeds(ask.tenant)
-    items = [
-        {"at": one.at, "who": one.who, "did": one.did, "subject": one.subject} for one in found
-    ]
-    return JSONResponse({"items": items})
+    accounts, asked = ask.services.access.accounts, ask.query
+    try:
+        page = await accounts.deeds_page(ask.tenant, asked.cursor, asked.limit)
+    except BadCursor:
+        raise bad_cursor() from None
+    return as_page(ask, [asdict(one) for one in page.rows], page.next, DeedShown.model_fields)
 
 
 def _by(ask: Ask) -> Principal:

@@ -28,13 +28,17 @@ Text = Annotated[str | None, Field(max_length=200)]
 Seconds = Annotated[float | None, Field(ge=0, le=1e11, description="Unix seconds")]
 
 
+Cursor = Annotated[str | None, Field(max_length=400, description="`next` of a page")]
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+
+
 class Listing(BaseModel):
     """What every list takes."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
-    cursor: Annotated[str | None, Field(max_length=400, description="`next` of a page")] = None
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 50
+    cursor: Cursor = None
+    limit: Limit = 50
     format: Literal["json", "csv"] = "json"
     numbers: Annotated[
         Literal["masked", "clear"], Field(description="clear: for operators, and audited")
@@ -308,14 +312,20 @@ async def listed(
     ask: Ask, rows: Sequence[Mapping[str, Any]], following: str | None, columns: Iterable[str]
 ) -> Response:
     """Answer a page as JSON or CSV, as the question has it."""
-    visible = await shown(ask, rows)
+    return as_page(ask, await shown(ask, rows), following, columns)
+
+
+def as_page(
+    ask: Ask, rows: Sequence[Mapping[str, Any]], following: str | None, columns: Iterable[str]
+) -> Response:
+    """Answer *rows* as they are, as JSON or CSV."""
     if ask.query.format == "csv":
-        answer = Response(csv_of(visible, tuple(columns)), media_type="text/csv; charset=utf-8")
+        answer = Response(csv_of(rows, tuple(columns)), media_type="text/csv; charset=utf-8")
         if following is not None:
             link = str(ask.request.url.include_query_params(cursor=following))
             answer.headers["link"] = f'<{link}>; rel="next"'
         return answer
-    return JSONResponse({"items": visible, "next": following})
+    return JSONResponse({"items": rows, "next": following})
 
 
 async def shown(ask: Ask, document: Any) -> Any:

@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from router.api.endpoints import Ask, Asking, note
-from router.api.tables import csv_of
+from router.api.endpoints import Ask, Asking, note, whole_list
 from router.campaigns.model import KEY, Campaign, CampaignFields, read_campaign
 from router.errors import CampaignRefused, RequestRefused
 from router.records.campaigns import KnownCampaign
@@ -120,9 +119,7 @@ class LegacyDone(BaseModel):
 async def list_campaigns(ask: Ask) -> Response:
     """List campaigns."""
     listed = [_shown(one) for one in await ask.services.campaigns.list(ask.tenant)]
-    if ask.query.format == "csv":
-        return Response(csv_of(listed, _CSV_COLUMNS), media_type="text/csv; charset=utf-8")
-    return JSONResponse({"items": listed})
+    return whole_list(ask, listed, _CSV_COLUMNS)
 
 
 async def add(ask: Ask) -> Response:

@@ -4,18 +4,19 @@ The router, the OpenAPI document and the tests that try every door read the same
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from router.access import meant, permit
 from router.api.problems import problem_of
+from router.api.tables import csv_of
 from router.errors import AccessRefused, RequestRefused, StoreUnavailable
 from router.principals import DEFAULT_TENANT, Needs, Principal
 from router.services import Services
@@ -99,6 +100,13 @@ class AsTable(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     format: Literal["json", "csv"] = "json"
+
+
+def whole_list(ask: Ask, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> Response:
+    """Answer a list that comes whole, and has no numbers in it, as JSON or CSV."""
+    if ask.query.format == "csv":
+        return Response(csv_of(rows, tuple(columns)), media_type="text/csv; charset=utf-8")
+    return JSONResponse({"items": rows})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

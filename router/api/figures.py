@@ -26,6 +26,11 @@ class FiguresShown(BaseModel):
     with_problems: int
     ring_p50_ms: float | None
     ring_p95_ms: float | None
+    answer_p50_ms: float | None = Field(
+        description="from a caller's delivery to LiveKit's answer to the dispatch, as far as the "
+        "journal reaches"
+    )
+    answer_p95_ms: float | None
     by_origin: list[tuple[str, int]]
     by_persona: list[tuple[str, int]]
     by_disposition: list[tuple[str, int]]

@@ -1,23 +1,27 @@
 """Our numbers, and whose they are; the first tenant's admins say so."""
 
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from personas.logs import masked
 from personas.phone import PhoneNumber, parse
-from router.api.calls import Listing, listed
-from router.api.endpoints import Ask, Asking, note
+from router.api.calls import listed
+from router.api.endpoints import Ask, Asking, AsTable, note
 from router.errors import AccessRefused, RequestRefused
 from router.principals import DEFAULT_TENANT, tenant_of
 
 _COLUMNS: Final = ("number", "tenant", "since")
 
 
-class HowShown(Listing):
-    """How the list is shown."""
+class HowShown(AsTable):
+    """How the list, which comes whole, is shown."""
+
+    numbers: Annotated[
+        Literal["masked", "clear"], Field(description="clear: for operators, and audited")
+    ] = "masked"
 
 
 class NewOwner(BaseModel):

@@ -3,15 +3,15 @@
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from personas.lookup import Held
 from personas.model import Persona
-from router.api.calls import Listing, listed
-from router.api.endpoints import Ask
+from router.api.calls import listed
+from router.api.endpoints import Ask, AsTable
 from router.errors import RequestRefused
 from router.records.persona_uses import PersonaUse, persona_uses, snapshots_of
 from router.services import Services
@@ -34,8 +34,12 @@ _COLUMNS: Final = (
 Version = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
-class HowShown(Listing):
-    """How the list is shown."""
+class HowShown(AsTable):
+    """How the list, which comes whole, is shown."""
+
+    numbers: Annotated[
+        Literal["masked", "clear"], Field(description="clear: for operators, and audited")
+    ] = "masked"
 
 
 class Versions(BaseModel):

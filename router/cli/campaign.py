@@ -245,7 +245,10 @@ def status(
     """Say how a campaign's run stands: leads, results, who is being called, what is uncertain."""
     from router.cli import dialing
 
-    found = dialing.with_desk(settings_for(dev), lambda desk: desk.status(tenant, key))
+    settings = settings_for(dev)
+    found = dialing.with_desk(settings, lambda desk: desk.status(tenant, key))
+    if found.state == "idle" and not _with_campaigns(settings, lambda c: c.find(tenant, key)):
+        raise _no_such_campaign()
     print(dialing.as_json(found) if as_json else dialing.as_text(found))
 
 

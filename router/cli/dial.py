@@ -1,6 +1,7 @@
 """`dial`: a menu to call the leads of a list, one by one, as the dialer's page does."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from router.cli.router_api import RouterApi
 
 ROWS: Final = 10
+MAX_PAGE: Final = 500  # attempts in one answer
 KEYS: Final = (
     "[b]Enter[/b] calls →  [b]1 2 …[/b] calls that one  [b]+49…[/b] calls that number  "
     "[b]n p[/b] pages  [b]c[/b] campaign  [b]l[/b] list  [b]q[/b] ends"
@@ -187,9 +189,19 @@ def choose_list(session: Session, wanted: str) -> None:
     session.list, session.leads = (found["name"], found["leads"]) if found else ("", 0)
     session.called = set()
     if found:
-        last = session.api.get("/attempts", list=found["name"], limit=500)["items"]
-        session.called = {one["position"] for one in last if one["state"] != "refused"}
+        session.called = set(_called(session.api, found["name"]))
     go_on(session, 1)
+
+
+def _called(api: "RouterApi", lead_list: str) -> Iterator[int]:
+    """Give the places of those in a list who were called at any time."""
+    query: dict[str, Any] = {"list": lead_list, "limit": MAX_PAGE}
+    while True:
+        page = api.get("/attempts", **query)
+        yield from (one["position"] for one in page["items"] if one["state"] != "refused")
+        if page["next"] is None:
+            return
+        query["cursor"] = page["next"]
 
 
 def _choose(session: Session, what: str, names: list[str], usual: str) -> str:

@@ -115,7 +115,8 @@ def lint(
         for row in rows:
             mark = FAILED if row["level"] == "error" else WARNED
             where = f"{Path(row['file']).name}: {row.get('field', '')}".rstrip(": ")
-            print(f"{mark} {where}: {row['message']} {row.get('fix', '')}".rstrip())
+            fix = f"; {row['fix']}" if row.get("fix") else ""
+            print(f"{mark} {where}: {row['message']}{fix}")
         for path in paths:
             if str(path) not in {row["file"] for row in rows}:
                 print(f"{OK_MARK} {path.name}")

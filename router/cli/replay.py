@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,6 +52,8 @@ def replay(
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
     else:
+        if not rows:
+            print("there are none", file=sys.stderr)
         for row in rows:
             _print(row)
     if unsent:

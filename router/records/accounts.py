@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from router.db import Store, metadata
 from router.errors import AccountRefused
 from router.principals import DEFAULT_TENANT, Principal, Role, role_of
+from router.records.pages import Page, page_of
 
 SESSION_S: Final = 12 * 3600.0
 SEEN_EVERY_S: Final = 60.0  # how exact "last used" is; a write for each request would cost more
@@ -323,12 +324,19 @@ class Accounts:
         await self._store.write(lambda c: c.execute(sa.insert(audit), row))
 
     async def deeds(self, tenant: str, last: int = 100) -> Sequence[Deed]:
-        """List what was done in a tenant, newest first."""
-        columns = audit.c.at, audit.c.who, audit.c.did, audit.c.subject
-        query = sa.select(*columns).where(audit.c.tenant == tenant)
-        query = query.order_by(audit.c.id.desc()).limit(last)
-        rows = await self._store.read(lambda c: c.execute(query).all())
-        return [Deed(at=row.at, who=row.who, did=row.did, subject=row.subject) for row in rows]
+        """List what was done last in a tenant, newest first."""
+        return list((await self.deeds_page(tenant, None, last)).rows)
+
+    async def deeds_page(self, tenant: str, cursor: str | None, limit: int) -> Page[Deed]:
+        """List what was done in a tenant, newest first; raises BadCursor."""
+        own = audit.c
+        query = sa.select(own.id, own.at, own.who, own.did, own.subject).where(own.tenant == tenant)
+        found = await page_of(self._store, query, (own.id,), cursor, limit)
+        deeds = (
+            Deed(at=row["at"], who=row["who"], did=row["did"], subject=row["subject"])
+            for row in found.rows
+        )
+        return Page(tuple(deeds), found.next)
 
 
 def normalised(email: str) -> str:

@@ -31,6 +31,7 @@ class Entry:
     source: str | None
     version: str | None
     tenant: str
+    answer_ms: float | None
     stages: Mapping[str, float]
     body: Mapping[str, Any]
     again: "Again | None" = field(repr=False)  # None: no call to answer

@@ -21,6 +21,7 @@ from cachetools import LRUCache
 from router.db import Store
 from router.errors import StoreUnavailable
 from router.records.call_tables import calls
+from router.records.journal import journal
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,7 @@ class Hour:
     rings: Counter[int] = field(default_factory=Counter)  # ms, three digits of them, → calls
     ring_p50_ms: float | None = None  # of the rings
     ring_p95_ms: float | None = None
+    answers: Counter[int] = field(default_factory=Counter)  # hundredths of a ms → deliveries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,8 @@ class Figures:
     by_disposition: Sequence[tuple[str, int]]
     ring_p50_ms: float | None  # None: no call was picked up
     ring_p95_ms: float | None
+    answer_p50_ms: float | None  # None: the journal has no call that was dispatched
+    answer_p95_ms: float | None
     with_problems: int
     hours: Sequence[Point]  # in order; the first may be a part of one
 
@@ -197,7 +201,7 @@ def _counted_in(
     within = (row.tenant == tenant) & (row.started_at >= since)
     if until is not None:
         within &= row.started_at < until
-    hour = sa.cast(sa.func.floor(row.started_at / HOUR_S), sa.Integer)
+    hour = _hour_of(row.started_at)
     names = (row.persona_origin, row.persona_name, row.disposition)
     troubled = sa.func.sum(sa.case((row.problems > 0, 1), else_=0))
     groups = sa.select(hour, *names, sa.func.count(), troubled).where(within)
@@ -215,19 +219,36 @@ def _counted_in(
     rings = sa.select(hour, ring, sa.func.count()).where(within, row.ring_ms.is_not(None))
     for at, ms, number in connection.execute(rings.group_by(hour, ring)):
         found[int(at)].rings[int(ms)] += number
+    of_journal = (journal.c.tenant == tenant) & (journal.c.received_at >= since)
+    if until is not None:
+        of_journal &= journal.c.received_at < until
+    hour, took = _hour_of(journal.c.received_at), _three_digits(journal.c.answer_ms * 100)
+    answers = sa.select(hour, took, sa.func.count()).where(
+        of_journal, journal.c.answer_ms.is_not(None)
+    )
+    for at, hundredths, number in connection.execute(answers.group_by(hour, took)):
+        found.setdefault(int(at), Hour()).answers[int(hundredths)] += number
     for one in found.values():
         one.ring_p50_ms = percentile(one.rings, 0.5)
         one.ring_p95_ms = percentile(one.rings, 0.95)
     return found
 
 
-def _three_digits(ms: sa.Column[float]) -> sa.ColumnElement[int]:
-    """Round to the millisecond, from a second on to ten, from ten seconds on to a hundred."""
+def _hour_of(at: sa.Column[float]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.floor(at / HOUR_S), sa.Integer)
+
+
+def _three_digits(value: sa.ColumnElement[float]) -> sa.ColumnElement[int]:
+    """Round down to a whole one, from 1,000 on to ten, from 10,000 on to a hundred."""
 
     def to(step: int) -> sa.ColumnElement[int]:
-        return sa.cast(sa.func.floor(ms / step), sa.Integer) * step
+        return sa.cast(sa.func.floor(value / step), sa.Integer) * step
 
-    return sa.case((ms < 1_000, to(1)), (ms < 10_000, to(10)), else_=to(100))  # noqa: PLR2004
+    return sa.case((value < 1_000, to(1)), (value < 10_000, to(10)), else_=to(100))  # noqa: PLR2004
+
+
+def _hundredth(value: float | None) -> float | None:
+    return None if value is None else value / 100
 
 
 def _figures(since: float, hours: Sequence[int], parts: Sequence[Hour]) -> Figures:
@@ -237,7 +258,7 @@ def _figures(since: float, hours: Sequence[int], parts: Sequence[Hour]) -> Figur
             whole.update(getattr(part, name))
         return whole
 
-    rings = together("rings")
+    rings, answers = together("rings"), together("answers")
     return Figures(
         since=since,
         calls=sum(part.calls for part in parts),
@@ -246,6 +267,8 @@ def _figures(since: float, hours: Sequence[int], parts: Sequence[Hour]) -> Figur
         by_disposition=together("by_disposition").most_common(12),
         ring_p50_ms=percentile(rings, 0.5),
         ring_p95_ms=percentile(rings, 0.95),
+        answer_p50_ms=_hundredth(percentile(answers, 0.5)),
+        answer_p95_ms=_hundredth(percentile(answers, 0.95)),
         with_problems=sum(part.with_problems for part in parts),
         hours=[
             Point(

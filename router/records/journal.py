@@ -115,6 +115,7 @@ journal = sa.Table(
     sa.Column("body", sa.Text),
     sa.Column("replay", sa.Text),
     sa.Column("tenant", sa.String(40), nullable=False, server_default=DEFAULT_TENANT),
+    sa.Column("answer_ms", sa.Float),
 )
 _COLUMNS: Final = tuple(column.name for column in journal.c if column.name != "id")
 
@@ -145,6 +146,7 @@ class Delivered(NamedTuple):
     origin: Origin | None = None
     stages: Mapping[str, float] = {}
     tenant: str = DEFAULT_TENANT  # the journal fills it in
+    answer_ms: float | None = None  # from the delivery of a caller to LiveKit's answer
 
 
 class Journal:
@@ -408,6 +410,7 @@ def _row(one: Delivered) -> tuple[Any, ...]:
         body,
         replay,
         one.tenant,
+        one.answer_ms,
     )
 
 

@@ -7,17 +7,24 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
 import uvicorn
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
+from personas.model import Persona
+from personas.reports import PersonaApplied
 from router.campaigns.model import read_campaign
 from router.records.attempts import call_attempt
+from router.records.notices import hooks, notices
 from router.records.runs import campaign_runs
+from router.records.snapshots import Snapshots
 from tests.absent import absent
 from tests.router.api.rig import PASSWORD, Rig, open_rig
 from tests.router.dashboard.rig import ENDED, conversation, rung, told
@@ -172,6 +179,59 @@ async def dialed(rig: Rig) -> None:
     await services.store.write(write)
 
 
+async def listening(rig: Rig) -> None:
+    """Have somebody be told of alerts, and a CRM that took nothing, by their rows alone."""
+    services, now = rig.services, time.time()
+    team, _ = await services.hooks.add(
+        "https://chat.example.org/hooks/on-call", ["alert.raised"], note="On-call chat"
+    )
+    crm, _ = await services.hooks.add(
+        "https://crm.example.org/hooks/calls", ["alert.raised"], note="CRM"
+    )
+    failing = sa.update(hooks).where(hooks.c.id == crm.id)
+    ways: dict[str, dict[str, Any]] = {
+        "delivered": {"status": 204, "error": None, "tries": 1},
+        "given_up": {"status": 503, "error": "status_503", "tries": 11},
+        "waiting": {"status": None, "error": "not_reached", "tries": 4},
+    }
+    rows = [
+        {
+            "hook_id": team.id if state == "delivered" else crm.id,
+            "tenant": "default",
+            "event_id": f"msg_{number}",
+            "type": "alert.raised" if state == "delivered" else "call.ended",
+            "call_id": OVER,
+            "body": "{}",
+            "created_at": now - 600 + number,
+            "state": state,
+            "due_at": now + 3600,
+            "tried_at": now - 30,
+        }
+        | ways[state]
+        for number, state in enumerate(("given_up", "waiting", "delivered"))
+    ]
+
+    def write(connection: sa.Connection) -> None:
+        connection.execute(failing.values(failing_since=now - 3000))
+        connection.execute(sa.insert(notices), rows)
+
+    await services.store.write(write)
+
+
+async def spoken(rig: Rig) -> str:
+    """Have two versions of a persona speak; return the address of what changed."""
+    services, now = rig.services, time.time()
+    snapshots = Snapshots(services.store, clock=time.time)
+    versions = []
+    for ago_s, text in ((7200, "You are brief."), (3600, "You are brief.\nYou offer a call back.")):
+        persona = Persona.from_document({"persona_name": "Lakeside Dental", "personality": text})
+        await services.store.write(partial(snapshots.write, persona=persona))
+        spoke = PersonaApplied(version=persona.version, origin="api", because="the API answered")
+        await told(rig, f"spoke-{ago_s}", spoke, ENDED, at=now - ago_s)
+        versions.append(persona.version)
+    return f"/numbers/diff?before={quote(versions[0])}&version={quote(versions[1])}"
+
+
 @asynccontextmanager
 async def open_site(folder: Path) -> AsyncIterator[Site]:
     """Serve a router with two calls and an admin."""
@@ -182,6 +242,7 @@ async def open_site(folder: Path) -> AsyncIterator[Site]:
         await rung(rig, OVER, now - 600)
         await told(rig, RUNNING, *conversation()[:3], at=now - 20)
         await outbound(rig)
+        await listening(rig)
         # A test that fails leaves streams open, which would be waited for.
         config = uvicorn.Config(
             rig.app, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=5

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from playwright.async_api import Browser, async_playwright
 
-from tests.browser.conftest import OVER, Site, open_site
+from tests.browser.conftest import OVER, Site, open_site, spoken
 
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "screens"
 PAGES: Final = {
@@ -28,6 +28,7 @@ PAGES: Final = {
     "who": "/who?number=%2B4930901820",
     "numbers": "/numbers?numbers=clear",
     "webhooks": "/webhooks",
+    "hooks": "/hooks",
     "delivery": "/webhooks/1",
     "api": "/docs",
     "health": "/system",
@@ -39,6 +40,7 @@ SIZES: Final = {"desktop": (1280, 800), "phone": (390, 844)}
 
 async def take(browser: Browser, site: Site) -> None:
     """Take all pictures of *site*."""
+    diff = await spoken(site.rig)
     for theme in THEMES:
         for size, (width, height) in SIZES.items():
             context = await browser.new_context(
@@ -48,7 +50,7 @@ async def take(browser: Browser, site: Site) -> None:
             await page.goto(f"{site.url}/login")
             await page.screenshot(path=FOLDER / f"login-{size}-{theme}.png")
             await site.sign_in(context)
-            for name, path in PAGES.items():
+            for name, path in {**PAGES, "diff": diff}.items():
                 await page.goto(site.url + path)
                 await page.screenshot(path=FOLDER / f"{name}-{size}-{theme}.png", full_page=True)
             await context.close()

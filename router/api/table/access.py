@@ -3,7 +3,7 @@
 from typing import Final
 
 from router.api import accounts
-from router.api.endpoints import Endpoint
+from router.api.endpoints import AsTable, Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
@@ -37,7 +37,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=accounts.list_users,
         needs="admin",
         summary="The users of the tenant",
+        query=AsTable,
         answer=accounts.UsersShown,
+        csv=True,
     ),
     Endpoint(
         method="POST",
@@ -64,7 +66,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=accounts.list_tokens,
         needs="admin",
         summary="The tokens of the tenant",
+        query=AsTable,
         answer=accounts.TokensShown,
+        csv=True,
     ),
     Endpoint(
         method="POST",
@@ -90,6 +94,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=accounts.list_deeds,
         needs="admin",
         summary="Who changed what",
+        query=accounts.WhichDeeds,
         answer=accounts.DeedsShown,
+        csv=True,
     ),
 )

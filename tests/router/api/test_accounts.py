@@ -229,3 +229,32 @@ async def test_a_cookie_that_is_rubbish_is_nobodys(rig: Rig) -> None:
             answer = await client.get("/api/me", headers={b"Cookie": cookie.encode("latin-1")})
 
             assert answer.status_code == 401
+
+
+async def test_the_audit_comes_by_cursor_and_lists_of_admins_are_tables_too(rig: Rig) -> None:
+    admin = await rig.token("admin")
+    async with rig.client() as client:
+        for name in ("one", "two", "three"):
+            await client.post("/api/tokens", json={"name": name}, headers=admin)
+        pages: list[list[str]] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = (
+                await client.get("/api/audit", params={"limit": "2"} | cursor, headers=admin)
+            ).json()
+            pages.append([deed["did"] for deed in page["items"]])
+            if page["next"] is None:
+                break
+            cursor = {"cursor": page["next"]}
+        bad = await client.get("/api/audit", params={"cursor": "x"}, headers=admin)
+        tables = {
+            path: (
+                await client.get(path, params={"format": "csv"}, headers=admin)
+            ).text.splitlines()
+            for path in ("/api/audit", "/api/tokens", "/api/users")
+        }
+
+    assert pages == [["token.added"] * 2, ["token.added"]]
+    assert (bad.status_code, bad.json()["code"]) == (422, "bad_cursor")
+    assert tables["/api/audit"][0] == "at,who,did,subject"
+    assert [len(rows) for rows in tables.values()] == [4, 5, 1]

@@ -15,7 +15,7 @@ from personas.reports import CallReport, Closed, Event, Fact, Latency, Opened, P
 from personas.tokens import call_token
 from router.demo.deliveries import body, caller_attributes
 from router.events import sign
-from router.metrics import RING_BUCKETS
+from router.metrics import RING_BUCKETS, STAGE_BUCKETS
 from router.records.archive import CallFilter, CallRecord
 from router.records.figures import Figures
 from tests.router.api.rig import Rig, open_rig, operator_headers
@@ -111,11 +111,13 @@ def by_label(samples: Samples, name: str) -> dict[str, float]:
     return {label: value for (of, label), value in samples.items() if of == name and value}
 
 
-def bucket_of(samples: Samples, share: float) -> tuple[float, float]:
-    """Return the bounds of the bucket in which *share* of the ring times is reached."""
-    counts = [samples["ring_seconds_bucket", f"{bound}"] for bound in RING_BUCKETS]
-    number = bisect_left(counts, share * samples["ring_seconds_count", ""])
-    return (0.0, *RING_BUCKETS)[number], RING_BUCKETS[number]
+def bucket_of(
+    samples: Samples, share: float, name: str, bounds: tuple[float, ...]
+) -> tuple[float, float]:
+    """Return the bounds of the bucket in which *share* of the times is reached."""
+    counts = [samples[f"{name}_bucket", f"{bound}"] for bound in bounds]
+    number = bisect_left(counts, share * samples[f"{name}_count", ""])
+    return (0.0, *bounds)[number], bounds[number]
 
 
 async def seen(line: Line) -> tuple[Figures, Mapping[str, float], Samples]:
@@ -150,10 +152,16 @@ async def test_the_dashboards_figures_equal_the_metrics(tmp_path: Path) -> None:
     assert samples["report_events_total", "fact"] == summary["facts"] == len(RINGS_S)
     assert samples["call_problems_total", "field_ignored"] == figures.with_problems
     assert samples["ring_seconds_count", ""] == len(RINGS_S)
-    for share, ring_ms in ((0.5, figures.ring_p50_ms), (0.95, figures.ring_p95_ms)):
-        low, high = bucket_of(samples, share)
+    for share, ring_ms, answer_ms in (
+        (0.5, figures.ring_p50_ms, figures.answer_p50_ms),
+        (0.95, figures.ring_p95_ms, figures.answer_p95_ms),
+    ):
         assert ring_ms is not None
+        assert answer_ms is not None
+        low, high = bucket_of(samples, share, "ring_seconds", RING_BUCKETS)
         assert low < ring_ms / 1000 <= high
+        low, high = bucket_of(samples, share, "answer_seconds", STAGE_BUCKETS)
+        assert low <= answer_ms / 1000 <= high  # it is rounded down, to three digits
     assert samples["deliveries_total", "dispatched"] == samples["answer_seconds_count", ""] == 6
     for stage in ("verify", "queue", "claim", "persona", "dispatch", "webhook"):
         assert samples["stage_seconds_count", stage] >= 6

@@ -48,3 +48,4 @@ def test_files_are_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
 
 def test_a_campaign_that_is_not_there_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert "campaign list" in said(capsys, "campaign", "show", "x", status=4)
+    assert "campaign list" in said(capsys, "campaign", "status", "x", status=4)

@@ -95,6 +95,7 @@ async def rung(rig: Rig, call_id: str, at: float = 0.0) -> None:
             attempt=1,
             origin=Origin(source="api", version="sha256:" + "a1" * 32, because=because),
             stages={"verify": 0.9, "claim": 3.8, "persona": 64.6, "dispatch": 11.2},
+            answer_ms=80.62,
         )
     )
     journal.note(Delivered(at + 0.45, 200, "ignored", "an agent joined", "ignore", joins))

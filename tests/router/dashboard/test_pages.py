@@ -230,7 +230,9 @@ async def test_the_journal_is_shown_and_links_the_call_whose_stages_are_measured
         await signed_in(rig, client, "operator")
         journal = (await client.get("/webhooks")).text
         page = (await client.get(f"/calls/{OTHER_ID}")).text
+        overview = (await client.get("/")).text
 
+    assert overview.count("<b>81 ms</b><span>webhook to dispatch") == 2
     assert f'href="/calls/{OTHER_ID}"' in journal
     assert "dispatched" in journal
     assert "slowest" in page

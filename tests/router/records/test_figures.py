@@ -13,6 +13,7 @@ from personas.reports import Closed, Opened, Problem
 from router.db import Store
 from router.records.call_tables import calls
 from router.records.figures import AGAIN_S, HOUR_S, DayFigures, percentile
+from router.records.journal import Delivered, Journal
 from tests.router.records.test_calls import NOW, Bench, event
 
 
@@ -50,6 +51,23 @@ async def test_a_day_is_counted_by_persona_origin_end_and_hour(bench: Bench) -> 
     assert len(day.hours) == 25
     assert day.hours[-1].at == NOW // HOUR_S * HOUR_S
     assert (await figures.of("north")).calls == 0
+
+
+async def test_answers_to_webhooks_are_counted_by_the_hour_of_their_delivery(
+    bench: Bench,
+) -> None:
+    figures = DayFigures(bench.store, clock=bench.clock)
+    journal = Journal(bench.store, max_rows=1_000, days=7, clock=bench.clock)
+    for ago_h, answer_ms in ((0, 3.219), (5, 4.5), (9, 250.77), (23, 1_204.9), (30, 9_000.0)):
+        at = bench.clock.now - ago_h * HOUR_S - 1
+        journal.note(Delivered(at, 200, "dispatched", "", answer_ms=answer_ms))
+        journal.note(Delivered(at, 200, "ignored", "", tenant="north"))
+    assert await journal.write()
+
+    day = await figures.of("default")
+
+    assert (day.calls, day.answer_p50_ms, day.answer_p95_ms) == (0, 4.5, 1_204.0)
+    assert (await figures.of("north")).answer_p50_ms is None
 
 
 async def test_what_is_new_and_what_is_told_late_is_counted(bench: Bench) -> None:
