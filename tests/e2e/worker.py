@@ -138,7 +138,7 @@ def is_calm(worker: Logged) -> bool:
 
 
 def kept_waiting(line: dict[str, Any]) -> bool:
-    """Whether it is the machine's doing: a process that was late, a stall of which little was ours."""
+    """Whether it is the machine's doing: a late process, or a stall of which little was ours."""
     event = str(line["event"])
     if event.startswith("event loop blocked"):
         return float(line["cpu_time"]) < OWN_STALL_S
