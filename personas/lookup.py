@@ -11,18 +11,14 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import structlog
 from cachetools import LRUCache
 
 from personas.asking import (
-    CACHE_BYTES,
-    MAX_ENTRIES,
     Key,
     PersonaApi,
     PersonaSource,
@@ -33,19 +29,15 @@ from personas.asking import (
     oldest_s,
 )
 from personas.breaker import Breaker, BreakerState
-from personas.cache import Cache, Copy, Landed, Windows
+from personas.cache import Cache, Copy, Landed
 from personas.contract import Origin
 from personas.errors import PersonaInvalid, PersonaNotFound
 from personas.found import Found, Search, Step, ago, as_found, from_api, from_cache, outcome_of, why
 from personas.model import Persona
 from personas.phone import DialedNumber, PhoneNumber, read_dialed
-from personas.sources.files import FilePersonaSource, house
+from personas.sources.files import FilePersonaSource
 from personas.sources.http import (
-    NUMBER_FIELDS,
-    NUMBER_FORMS,
     Fetched,
-    HttpPersonaSource,
-    NumberForm,
 )
 from personas.sources.last_known_good import LastKnownGood
 from personas.sources.shared import SharedPersonas
@@ -54,7 +46,6 @@ from personas.sources.shared_copies import Purge
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 API_SHARE: Final = 0.9  # of the budget; the rest is for the disk
-FETCH_CAP: Final = 2.0  # budgets; how long a fetch that nobody waits for may go on
 PROBE_SHARE: Final = 0.15  # of the budget, for who asks while nobody knows whether the API is back
 WARM_UP_AT_ONCE: Final = 4
 MAX_TROUBLES: Final = 2_000  # numbers of which the last failure is remembered
@@ -358,73 +349,3 @@ class PersonaLookup:
     def _house_found(self, because: str, steps: tuple[Step, ...]) -> Found:
         origin = Origin(source="house", version=self._house.version, because=because)
         return Found(self._house, origin, steps)
-
-
-def build_lookup(
-    *,
-    api_base: str | None = None,
-    api_token: str | None = None,
-    number_forms: Sequence[NumberForm] = NUMBER_FORMS,
-    number_fields: Sequence[str] = NUMBER_FIELDS,
-    budget_s: float = 2.0,
-    persona_dir: Path | None = None,
-    state_dir: Path | None = None,
-    shared: SharedPersonas | None = None,
-    max_stale_s: float | None = None,
-    max_entries: int = MAX_ENTRIES,
-    cache_bytes: int = CACHE_BYTES,
-    windows: Windows | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    wall: Callable[[], float] = time.time,
-    count: Callable[[str, float], None] | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
-    read_only: bool = False,
-) -> PersonaLookup:
-    """Put a lookup together from plain values; close it with ``aclose``.
-
-    Args:
-        api_base: the persona API is asked as ``<api_base>/<number>``; ``None``: there is none.
-        api_token: its bearer token.
-        number_forms: in which notations it is asked, in order.
-        number_fields: fields of an answer which, when there, must hold the number asked for.
-        budget_s: the longest that a caller waits.
-        persona_dir: folder of ``<number>.yaml`` and ``house.yaml``.
-        state_dir: folder in which ``last-known-good/`` is kept; ``None``: nowhere.
-        shared: where replicas share copies of the API's answers; closed with the lookup.
-        max_stale_s: how old a copy may be that speaks; a document can ask for less.
-        max_entries: numbers kept in memory, if they fit into *cache_bytes*.
-        cache_bytes: memory for copies, roughly; a persona of 1 KB takes 4 KB.
-        windows: how old a copy may be.
-        clock: monotonic seconds.
-        wall: Unix seconds.
-        count: told the outcome of every request to the API, a short word, and its seconds.
-        transport: what requests to the API go through; ``None``: the network.
-        read_only: the copies on disk are read, never written or removed.
-    """
-    max_stale = math.inf if max_stale_s is None else max_stale_s
-    source = api_base and HttpPersonaSource(
-        api_base,
-        token=api_token,
-        deadline_s=budget_s * FETCH_CAP,
-        forms=number_forms,
-        number_fields=number_fields,
-        transport=transport,
-        count=count,
-    )
-    return PersonaLookup(
-        house=house(persona_dir),
-        source=source or None,
-        files=FilePersonaSource(persona_dir) if persona_dir else None,
-        last_known_good=(
-            LastKnownGood(state_dir / "last-known-good", wall=wall, read_only=read_only)
-            if state_dir and source
-            else None
-        ),
-        shared=shared,
-        budget_s=budget_s,
-        max_stale_s=max_stale,
-        clock=clock,
-        cache=answers_cache(
-            clock, max_stale, windows=windows, max_entries=max_entries, max_bytes=cache_bytes
-        ),
-    )

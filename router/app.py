@@ -25,6 +25,7 @@ from router.api.unserved import apologise, refuse
 from router.bodies import BODY_S
 from router.dashboard import assets
 from router.dashboard.table import PAGES
+from router.garbage import Collector
 from router.headers import with_headers
 from router.lead_files import read_lead_files
 from router.metrics import Metrics
@@ -94,8 +95,12 @@ def build_app(
     *,
     metrics: Metrics | None = None,
     body_s: float = BODY_S,
+    owns_process: bool = False,
 ) -> Starlette:
-    """Return the application; its lifespan opens and closes all that it needs."""
+    """Return the application; its lifespan opens and closes all that it needs.
+
+    *owns_process*: nobody else minds when garbage is collected.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
@@ -127,6 +132,9 @@ def build_app(
                     read_lead_files(services.leads, settings.leads_csv_path, settings.leads_csv_dir)
                 ),
             }
+            if owns_process:
+                collector = Collector(busy=lambda: gate.in_flight > 0)
+                tasks.add(asyncio.create_task(collector.run()))
             try:
                 yield {"services": services, "feed": feed}
             finally:

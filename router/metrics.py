@@ -285,6 +285,9 @@ class Metrics:
                 "notices",
                 "appointments",
                 "audit",
+                "fact_counts",
+                "runs",
+                "erased_calls",
             ),
         )
         self.opt_outs = self._counters(

@@ -13,8 +13,9 @@ import httpx
 from livekit.protocol.egress import S3Upload
 
 import personas
+from personas.building import build_lookup
 from personas.contract import Report
-from personas.lookup import PersonaLookup, build_lookup
+from personas.lookup import PersonaLookup
 from personas.reports import MAX_REPORT_BYTES
 from personas.sources.files import FilePersonaSource
 from personas.sources.shared import LOCK_S, SharedPersonas

@@ -12,7 +12,8 @@ from personas.contract import ATTRIBUTE_FIRST_WORD
 from personas.dispositions import Disposition
 from personas.reports import AnyCallEvent
 from router.metrics import Metrics
-from router.records.calls import Dispatched, Turned
+from router.records.calls import Dispatched
+from router.records.turns import Turned
 from router.routing import KIND_AGENT, Event
 
 MOST: Final = 10_000  # calls whose agent is awaited

@@ -1,33 +1,58 @@
 """A stand-in for LiveKit's SIP service, at the Twirp edge: joins first, then dials, as recorded.
 
 ``FakeSip`` listens in front of a real livekit-server. It answers ``CreateSIPParticipant`` itself
-and has a real participant of kind SIP join the room; everything else, WebSockets too, is passed on.
-What a callee does is chosen by the number that is dialed; the answers are those of
-sip_outbound.jsonl.
+and has a real participant of kind SIP join the room and leave it; it answers
+``TransferSIPParticipant``; everything else, WebSockets too, is passed on. What a callee does is
+chosen by the number that is dialed; answers and deliveries are like those of sip_outbound.jsonl and
+sip_outbound_deliveries.jsonl.
 """
 
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from google.protobuf import json_format
+from google.protobuf.message import Message
 from livekit import api
+from livekit.protocol.sip import (
+    STS_TRANSFER_FAILED,
+    STS_TRANSFER_SUCCESSFUL,
+    TransferSIPParticipantResponse,
+)
 
 from router.demo.livekit_server import LiveKitServer
 from router.demo.phone import Phone
 from tests.samples import FOLDER
 
 Behaviour = Literal[
-    "answered", "busy", "decline", "noanswer", "unavailable", "nobody_listening", "lost", "cut"
+    "answered",
+    "busy",
+    "decline",
+    "noanswer",
+    "unavailable",
+    "nobody_listening",
+    "no_such_number",
+    "lost",
+    "cut",
 ]
 OWN_NUMBER: Final = "+14155550100"
 TRUNK: Final = "ST_fake"
-_PATH: Final = b"/twirp/livekit.SIP/CreateSIPParticipant"
+_SERVICE: Final = b"/twirp/livekit.SIP/"
+#: Callees whose phone rings before they leave, and why the gateway then says that they did.
+_RINGS: Final = frozenset({"answered", "busy", "decline", "noanswer", "lost", "cut"})
+_LEAVES: Final[Mapping[str, str]] = {
+    "busy": "USER_REJECTED",
+    "decline": "USER_REJECTED",
+    "noanswer": "USER_UNAVAILABLE",
+    "nobody_listening": "USER_UNAVAILABLE",
+    "no_such_number": "USER_UNAVAILABLE",
+}
 
 
 @cache
@@ -38,6 +63,10 @@ def recorded() -> tuple[Mapping[str, Any], ...]:
 
 
 def _refusal(case: str) -> tuple[int, str]:
+    if case == "no_such_number":  # not recorded: as the others, of what LiveKit documents
+        meta = {"sip_status": "Not Found", "sip_status_code": "404"}
+        said = "twirp error unknown: INVITE failed: sip status: 404: Not Found"
+        return 404, json.dumps({"code": "not_found", "msg": said, "meta": meta})
     row = next(row for row in recorded() if row["case"] == case and row["status"] != 200)
     return row["status"], row["body"]
 
@@ -47,11 +76,12 @@ class Callee:
     """What happens when a number is dialed.
 
     ``lost``: answered, but LiveKit's answer never arrives. ``cut``: the connection breaks while the
-    phone rings, and nobody answers.
+    phone rings, and nobody answers. ``no_such_number``: the network says 404.
     """
 
     behaviour: Behaviour = "answered"
     rings_s: float = 0.2
+    late_s: float = 0.0  # LiveKit's answer comes so long after the callee's
 
 
 @dataclass
@@ -62,6 +92,8 @@ class FakeSip:
     callees: dict[str, Callee] = field(default_factory=dict)
     dialed: list[api.CreateSIPParticipantRequest] = field(default_factory=list)
     phones: dict[str, Phone] = field(default_factory=dict)  # by room: whoever was dialed into it
+    transfers: list[api.TransferSIPParticipantRequest] = field(default_factory=list)
+    transfers_succeed: bool = True
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -120,10 +152,13 @@ class FakeSip:
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 head = await reader.readuntil(b"\r\n\r\n")
-                if head.split(b" ", 2)[1] == _PATH:
-                    await self._create(head, reader, writer)
-                else:
-                    await self._pass_on(head, reader, writer)
+                match head.split(b" ", 2)[1].removeprefix(_SERVICE):
+                    case b"CreateSIPParticipant":
+                        await self._create(head, reader, writer)
+                    case b"TransferSIPParticipant":
+                        await self._transfer(head, reader, writer)
+                    case _:
+                        await self._pass_on(head, reader, writer)
         finally:
             writer.close()
 
@@ -144,36 +179,22 @@ class FakeSip:
     async def _create(
         self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        headers = dict(
-            line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:] if b": " in line
-        )
-        body = await reader.readexactly(int(headers[b"content-length"]))
-        as_json = headers[b"content-type"].startswith(b"application/json")
         request = api.CreateSIPParticipantRequest()
-        if as_json:
-            json_format.Parse(body, request)
-        else:
-            request.ParseFromString(body)
+        as_json = await _read(head, reader, request)
         self.dialed.append(request)
         answered = await self._dial(request)
-        if answered is None:
-            return
-        status, said = answered
-        if isinstance(said, str):
-            content, kind = said.encode(), b"application/json"
-        elif as_json:
-            content, kind = json.dumps(json_format.MessageToDict(
-                said, preserving_proto_field_name=True
-            )).encode(), b"application/json"  # fmt: skip
-        else:
-            content, kind = said.SerializeToString(), b"application/protobuf"
-        writer.write(
-            b"HTTP/1.1 %d Any\r\nContent-Type: %s\r\n"
-            b"Content-Length: %d\r\nConnection: close\r\n\r\n"
-            % (status, kind, len(content))
-            + content
-        )
-        await writer.drain()
+        if answered is not None:
+            await _write(writer, *answered, as_json=as_json)
+
+    async def _transfer(
+        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        request = api.TransferSIPParticipantRequest()
+        as_json = await _read(head, reader, request)
+        self.transfers.append(request)
+        status = STS_TRANSFER_SUCCESSFUL if self.transfers_succeed else STS_TRANSFER_FAILED
+        done = TransferSIPParticipantResponse(status=status)
+        await _write(writer, 200, done, as_json=as_json)
 
     # ---- the service ----------------------------------------------------------------------
 
@@ -211,16 +232,69 @@ class FakeSip:
             task.add_done_callback(self._tasks.discard)
             return 200, info
         await self._ring(phone, callee)
+        await asyncio.sleep(callee.late_s)  # as long as the answer is on its way
         if callee.behaviour in ("lost", "cut"):
             return None
         return (200, info) if callee.behaviour == "answered" else _refusal(callee.behaviour)
 
     async def _ring(self, phone: Phone, callee: Callee) -> None:
+        if callee.behaviour in _RINGS:
+            await phone.set_call_status("ringing")
         await asyncio.sleep(callee.rings_s)  # as long as the phone rings
         if callee.behaviour in ("answered", "lost"):
             await phone.set_call_status("active")
         else:
-            await phone.hang_up()
+            await phone.hang_up(_LEAVES.get(callee.behaviour, "CLIENT_INITIATED"))
+
+
+@contextlib.contextmanager
+def open_sip(livekit: LiveKitServer) -> Iterator[FakeSip]:
+    """Serve one in a thread: waiting for a router blocks the loop."""
+    opened: Future[tuple[FakeSip, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        over = asyncio.Event()
+        async with FakeSip(livekit) as sip:
+            opened.set_result((sip, asyncio.get_running_loop(), over))
+            await over.wait()
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, serve())
+        sip, loop, over = opened.result()
+        try:
+            yield sip
+        finally:
+            loop.call_soon_threadsafe(over.set)
+
+
+async def _read(head: bytes, reader: asyncio.StreamReader, request: Message) -> bool:
+    """Read what is asked into *request*; whether it is JSON."""
+    headers = dict(
+        line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:] if b": " in line
+    )
+    body = await reader.readexactly(int(headers[b"content-length"]))
+    if not headers[b"content-type"].startswith(b"application/json"):
+        request.ParseFromString(body)
+        return False
+    json_format.Parse(body, request)
+    return True
+
+
+async def _write(
+    writer: asyncio.StreamWriter, status: int, said: str | Message, *, as_json: bool
+) -> None:
+    if isinstance(said, str):
+        content, kind = said.encode(), b"application/json"
+    elif as_json:
+        document = json_format.MessageToDict(said, preserving_proto_field_name=True)
+        content, kind = json.dumps(document).encode(), b"application/json"
+    else:
+        content, kind = said.SerializeToString(), b"application/protobuf"
+    writer.write(
+        b"HTTP/1.1 %d Any\r\nContent-Type: %s\r\n"
+        b"Content-Length: %d\r\nConnection: close\r\n\r\n" % (status, kind, len(content)) + content
+    )
+    await writer.drain()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

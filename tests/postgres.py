@@ -82,6 +82,6 @@ def running(place: Path | None = None) -> Iterator[Postgres]:
         try:
             yield Postgres(port, start, data)
         finally:
-            run(*control, "-m", "fast", "stop")
+            run(*control, "-m", "immediate", "stop")  # nobody needs what is in it
     finally:
         shutil.rmtree(cluster, ignore_errors=True)

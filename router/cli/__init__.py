@@ -11,6 +11,7 @@ import typer
 from personas.errors import PersonaNotFound, PersonaRouterError, SettingsInvalid
 from router.cli import (
     call,
+    calls,
     campaign,
     config,
     consent,
@@ -57,6 +58,7 @@ for module in (serve, demo, talk, explain, replay, trigger, doctor, call, dial):
 app.add_typer(personas.app, name="personas")
 app.add_typer(personas.contract_app, name="contract")
 app.add_typer(config.app, name="config")
+app.add_typer(calls.app, name="calls")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(leads.app, name="leads")
 app.add_typer(consent.app, name="consent")
@@ -90,7 +92,7 @@ ENDINGS: tuple[tuple[type[PersonaRouterError], Exit], ...] = (
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status. Errors become one clear line each on stderr."""
     try:
-        app(list(arguments))
+        app(list(arguments), prog_name="persona-router")
     except PersonaRouterError as exc:
         for line in _lines(exc):
             _say(line)

@@ -1,5 +1,6 @@
 """`consent …`: what people have agreed to. They write to the database themselves."""
 
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from router.cli.kept import bytes_of, e164, settings_for, with_store
+from router.cli.kept import AsJson, bytes_of, e164, settings_for, with_store
 from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -30,13 +31,21 @@ Dev = Annotated[bool, typer.Option("--dev", help="Accept short secrets.")]
 @app.command("list")
 def list_agreements(
     clear: Annotated[bool, typer.Option("--clear", help="Print the numbers in full.")] = False,
+    as_json: AsJson = False,
     tenant: Tenant = DEFAULT_TENANT,
     dev: Dev = False,
 ) -> None:
     """List them, the latest first; numbers are masked."""
     from personas.logs import masked
 
-    for one in _with_consents(lambda kept: _all(kept, tenant), settings_for(dev)):
+    found = _with_consents(lambda kept: _all(kept, tenant), settings_for(dev))
+    if as_json:
+        rows = [asdict(one) for one in found]
+        print(json.dumps(rows if clear else masked(rows)))
+        return
+    if not found:
+        print("there are none; `persona-router consent add NUMBER`", file=sys.stderr)
+    for one in found:
         row = asdict(one) if clear else masked(asdict(one))
         state = "stands" if one.stands else "withdrawn"
         print(f"{row['number']:<17} {one.what:<12} {state:<10} {one.source or ''}")

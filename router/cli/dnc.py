@@ -1,5 +1,6 @@
 """`dnc …`: who must not be called. They write to the database themselves."""
 
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from router.cli.exits import CheckFailed, NotThere
-from router.cli.kept import bytes_of, e164, settings_for, with_store
+from router.cli.kept import AsJson, bytes_of, e164, settings_for, with_store
 from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ Dev = Annotated[bool, typer.Option("--dev", help="Accept short secrets.")]
 def list_entries(
     clear: Annotated[bool, typer.Option("--clear", help="Print the numbers in full.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: AsJson = False,
     everywhere: Everywhere = False,
     tenant: Tenant = DEFAULT_TENANT,
     dev: Dev = False,
@@ -44,6 +46,9 @@ def list_entries(
 
     found = _with_list(lambda entries: _all(entries, tenant, everywhere), settings_for(dev))
     rows = [asdict(one) if clear else masked(asdict(one)) for one in found]
+    if as_json:
+        print(json.dumps(rows))
+        return
     if as_csv:
         print(csv_of(rows, [field.name for field in fields(Entry)]), end="")
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from router.cli.exits import NotThere
-from router.cli.kept import settings_for, with_store
+from router.cli.kept import AsJson, settings_for, with_store
 from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ app = typer.Typer(help="Who is told of events by webhook.", no_args_is_help=True
 
 HookId = Annotated[str, typer.Argument(help="Its id, as `hooks list` shows it.")]
 Tenant = Annotated[str, typer.Option("--tenant", help="Whose hooks.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Dev = Annotated[bool, typer.Option("--dev", help="Accept short secrets.")]
 _UNKNOWN = "there is no such hook; `persona-router hooks list` shows them"
 

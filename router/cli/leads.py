@@ -1,10 +1,12 @@
 """`leads …`: lists of people to call. They write to the database themselves."""
 
+import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from router.cli.exits import NotThere
-from router.cli.kept import bytes_of, settings_for, with_store
+from router.cli.kept import AsJson, bytes_of, settings_for, with_store
 from router.principals import DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -66,9 +68,12 @@ def import_list(
 
 
 @app.command("list")
-def list_lists(tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> None:
+def list_lists(as_json: AsJson = False, tenant: Tenant = DEFAULT_TENANT, dev: Dev = False) -> None:
     """List the lists; the active one has a star."""
     found = _with_leads(lambda leads: leads.lists(tenant), dev)
+    if as_json:
+        print(json.dumps([asdict(one) for one in found]))
+        return
     if not found:
         print("there are none yet; `persona-router leads import FILE`", file=sys.stderr)
     for one in found:

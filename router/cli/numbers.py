@@ -1,14 +1,16 @@
 """`numbers …`: whose each of our numbers is. They write to the database themselves."""
 
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from router.cli.exits import NotThere
-from router.cli.kept import e164, settings_for, with_store
+from router.cli.kept import AsJson, e164, settings_for, with_store
 
 if TYPE_CHECKING:
     from router.records.numbers import Numbers
@@ -25,10 +27,14 @@ Dev = Annotated[bool, typer.Option("--dev", help="Accept short secrets.")]
 @app.command("list")
 def list_numbers(
     tenant: Annotated[str, typer.Option("--tenant", help="Of this tenant alone.")] = "",
+    as_json: AsJson = False,
     dev: Dev = False,
 ) -> None:
     """List the numbers that were given to a tenant."""
     found = _with_numbers(lambda numbers: numbers.list(tenant or None), settings_for(dev))
+    if as_json:
+        print(json.dumps([asdict(one) for one in found]))
+        return
     if not found:
         print(
             "every number is the first tenant's; `persona-router numbers assign`", file=sys.stderr

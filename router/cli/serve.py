@@ -45,8 +45,6 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on (PORT).")] = None,
 ) -> None:
     """Receive LiveKit's webhooks and send agents to ringing calls."""
-    import gc
-
     import uvicorn
 
     from personas import logs
@@ -63,10 +61,7 @@ def serve(
     # end as if killed.
     signal.signal(signal.SIGTERM, lambda *_: None)
     metrics = Metrics()
-    app = build_app(settings, metrics=metrics)
-    # All that was imported stays: a full collection would look at it again, and a call would ring
-    # 70 ms longer (measured).
-    gc.freeze()
+    app = build_app(settings, metrics=metrics, owns_process=True)
     # A thread that computes holds up the event loop for one interval, and the default is 5 ms.
     sys.setswitchinterval(SWITCH_S)
     uvicorn.run(app, **options(settings, metrics))

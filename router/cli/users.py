@@ -1,16 +1,18 @@
 """`users …` and `tokens …`: who may use the API. They write to the database themselves."""
 
 import getpass
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from router.cli.exits import CheckFailed, NotThere
-from router.cli.kept import settings_for, with_store
+from router.cli.kept import AsJson, settings_for, with_store
 from router.errors import AccountRefused
 from router.principals import DEFAULT_TENANT, ROLES, Role, role_of
 
@@ -50,9 +52,12 @@ def add_user(
 
 
 @users_app.command("list")
-def list_users(dev: Dev = False) -> None:
+def list_users(as_json: AsJson = False, dev: Dev = False) -> None:
     """List all users."""
     found = _with_accounts(lambda accounts: accounts.users(), dev)
+    if as_json:
+        print(json.dumps([asdict(user) for user in found]))
+        return
     if not found:
         print("there are none yet; `persona-router users add EMAIL --role admin`", file=sys.stderr)
     for user in found:
@@ -109,9 +114,12 @@ def add_token(
 
 
 @tokens_app.command("list")
-def list_tokens(dev: Dev = False) -> None:
+def list_tokens(as_json: AsJson = False, dev: Dev = False) -> None:
     """List all tokens."""
     found = _with_accounts(lambda accounts: accounts.tokens(), dev)
+    if as_json:
+        print(json.dumps([asdict(token) for token in found]))
+        return
     if not found:
         print("there are none yet; `persona-router tokens add NAME`", file=sys.stderr)
     for token in found:

@@ -192,9 +192,12 @@ class Phone:
     async def set_call_status(self, status: str) -> None:
         """Set ``sip.callStatus``, as the gateway does when a call's state changes."""
         me = self._room_now().local_participant
+        changed = {"sip.callStatus": status}
+        if self._outbound and status == "active":  # the far end has a name for the call by now
+            changed |= _tags()
         for last in (False, False, True):
             try:  # again: LiveKit's answer is lost now and then, though it is done
-                await self._request(me.set_attributes({"sip.callStatus": status}))
+                await self._request(me.set_attributes(changed))
                 break
             except CallFailed:
                 if last:
@@ -202,15 +205,19 @@ class Phone:
         if status == "active":
             self._note(active_at=time.time())
 
-    async def hang_up(self) -> None:
-        """Leave the room; harmless when the call is over already."""
+    async def hang_up(self, because: str = "CLIENT_INITIATED") -> None:
+        """Leave the room; harmless when the call is over already.
+
+        *because* is LiveKit's name of the reason: a gateway says how a call has ended.
+        """
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._connection is not None:
+            reason = livekit_rtc().DisconnectReason.Value(because)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HANG_UP_TIMEOUT_S):
-                    await self._connection.disconnect()
+                    await self._connection.disconnect(reason=reason)
             self._note(ended_at=time.time())  # the room does not always get to say so itself
 
     # ---- what a caller waits for ----------------------------------------------------------
@@ -418,7 +425,12 @@ def _gateway_attributes(
     if outbound:
         del attributes["sip.ruleID"]
         return attributes | {"sip.callStatus": "dialing"}
-    return attributes | {
+    return attributes | _tags()
+
+
+def _tags() -> dict[str, str]:
+    """Return what SIP itself calls a call."""
+    return {
         "sip.callIDFull": f"{secrets.token_hex(8)}@127.0.0.1",
         "sip.callTag": secrets.token_hex(8),
     }

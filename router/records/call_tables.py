@@ -85,15 +85,19 @@ fact_counts = sa.Table(
 )
 
 
-def drop_empty_counts(connection: sa.Connection) -> None:
-    """Forget the names of categories of which there is no fact any more.
+def drop_empty_counts(connection: sa.Connection) -> int:
+    """Forget the names of categories of which there is no fact any more; return how many rows.
 
-    On PostgreSQL it holds up who writes facts, and is to be the only work of its transaction.
+    On PostgreSQL it holds up who writes facts, if there are any such names, and is to be the only
+    work of its transaction.
     """
-    if connection.dialect.name != "sqlite":  # there, triggers do it
-        connection.exec_driver_sql("LOCK TABLE fact_counts IN SHARE ROW EXCLUSIVE MODE")
+    if connection.dialect.name == "sqlite":
+        return 0  # there, triggers do it
     own = fact_counts.c
     names = sa.tuple_(own.tenant, own.category)
     empty = sa.select(own.tenant, own.category).group_by(own.tenant, own.category)
     gone = empty.having(sa.func.sum(own.number) == 0)
-    connection.execute(sa.delete(fact_counts).where(names.in_(gone)))
+    if connection.execute(gone.limit(1)).first() is None:
+        return 0
+    connection.exec_driver_sql("LOCK TABLE fact_counts IN SHARE ROW EXCLUSIVE MODE")
+    return connection.execute(sa.delete(fact_counts).where(names.in_(gone))).rowcount

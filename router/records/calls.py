@@ -28,15 +28,27 @@ from router.db import Store
 from router.errors import StoreUnavailable
 from router.principals import DEFAULT_TENANT
 from router.records.archive import Archive
-from router.records.call_news import ended, shared
+from router.records.call_news import shared
 from router.records.call_tables import calls, events, facts
 from router.records.claims import claims
 from router.records.erasures import was_erased
-from router.records.notices import Happened, announce
+from router.records.notices import announce
 from router.records.outbox import WRITTEN, Notice, note, outbox
 from router.records.retention import delete_calls
 from router.records.rung import note_rung
-from router.records.summary import KINDS, summary
+from router.records.summary import KINDS
+from router.records.turns import (
+    COUNTED,
+    ROUTER,
+    Turned,
+    changes,
+    ends_of,
+    notices_of,
+    ring,
+    told_together,
+    turn_of,
+    turned_of,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -46,19 +58,8 @@ VANISHED_S: Final = 20.0  # how long a call must be silent to be asked for
 CHUNK: Final = 200  # calls of one transaction
 FEW: Final = 32  # calls of one in the event loop
 MAX_FINISHED: Final = 10_000  # rooms; what is beyond is found by ``silent`` a little later
-ROUTER: Final = 0  # the attempt of the router's own events
 
-_COUNTED: Final = {
-    "turn": "turns",
-    "fact": "facts",
-    "tool_call": "tool_calls",
-    "problem": "problems",
-}
 _ONCE: Final = ("room", "room_sid", "sip_call_id", "caller", "dialed_number", "trunk")
-#: The first words of a call come before the rest, whatever else a report tells.
-_FIRST: Final = ("call.began", "call.answered")
-_LAST: Final = "call.ended"
-_NOTED: Final = frozenset({*_COUNTED, "persona_applied"})
 _OF_CALL: Final = ("language", "started_at", "direction", "campaign_id", "lead_id", "tenant")
 _PERSONA: Final = ("persona_name", "persona_version", "persona_origin", "persona_because")
 
@@ -93,16 +94,6 @@ class Open:
 
     call_id: str
     room_sid: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Turned:
-    """What a record has come to say that it did not say before."""
-
-    rang_s: float | None = None  # it was picked up after so long
-    disposition: str | None = None  # it was closed
-    events: tuple[AnyCallEvent, ...] = ()  # what agents told, repeated ones left out
-    end: Happened | None = None  # what others are told of it
 
 
 class Calls(Archive):
@@ -283,7 +274,7 @@ class Calls(Archive):
             # It locks the call's row, so that of two reports the later one sees all of the first.
             tenant = self._count(connection, call_id, new, now)
             told = [event for event in new if isinstance(event, FactEvent)]
-            notices = _notices(call_id, tenant, new, now)
+            notices = notices_of(call_id, tenant, new, now)
             if first:
                 notices.append(Notice.of("call.began", now, tenant, call_id))
             if told:
@@ -295,10 +286,10 @@ class Calls(Archive):
                 values = self._qualification(connection, call_id, told)
                 if values:
                     self._update(connection, call_id, values)
-                note(connection, sorted(notices, key=_turn_of))
+                note(connection, sorted(notices, key=turn_of))
             # After the record is made: the same report may have told who the caller is.
             news = shared(connection, call_id, attempt, [event.seq for event in told])
-            announce(connection, news + _ends(turned), now)
+            announce(connection, news + ends_of(turned), now)
         return _acknowledged(connection, call_id, attempt), turned
 
     def _note_facts(
@@ -337,8 +328,8 @@ class Calls(Archive):
             "attempts": sa.case((row.attempts < attempt, attempt), else_=row.attempts),
         }
         for kind, number in Counter(event.kind for event in new).items():
-            if kind in _COUNTED:
-                column = calls.c[_COUNTED[kind]]
+            if kind in COUNTED:
+                column = calls.c[COUNTED[kind]]
                 values[column.name] = column + number
         update = sa.update(calls).where(calls.c.call_id == call_id).values(**values)
         return str(connection.execute(update.returning(calls.c.tenant)).scalar_one())
@@ -381,7 +372,7 @@ class Calls(Archive):
         ]
         connection.execute(self._new_event, rows)
         turned = self._summarise(connection, {call_id: {} for call_id in ends})
-        announce(connection, _ends(turned), self._clock())
+        announce(connection, ends_of(turned), self._clock())
         return turned
 
     def _summarise(
@@ -408,14 +399,14 @@ class Calls(Archive):
         turned = []
         for before in connection.execute(records).all():
             call_id = before.call_id
-            columns = {**_told_together(told[call_id]), **more[call_id]}
-            columns |= _ring(before, columns)
-            notices += _changes(before, columns, self._clock())
+            columns = {**told_together(told[call_id]), **more[call_id]}
+            columns |= ring(before, columns)
+            notices += changes(before, columns, self._clock())
             if before.opened_by == "agent" and before.tenant == DEFAULT_TENANT:
                 numbers = columns.get("dialed_number"), columns.get("caller")
                 columns["tenant"] = self._tenant_of(*numbers)
             note_rung(connection, {**before._mapping, **columns})  # noqa: SLF001 - documented
-            turned.append(_turned(before, columns))
+            turned.append(turned_of(before, columns))
             new = {f"new_{name}": value for name, value in columns.items()}
             changed.setdefault(tuple(sorted(columns)), []).append({**new, "of_call": call_id})
             of_facts = {"caller": before.caller, "tenant": before.tenant}
@@ -426,7 +417,7 @@ class Calls(Archive):
             update = sa.update(calls).where(calls.c.call_id == sa.bindparam("of_call"))
             values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in names}
             connection.execute(update.values(values), rows)
-        note(connection, sorted(notices, key=_turn_of))
+        note(connection, sorted(notices, key=turn_of))
         return turned
 
     @staticmethod
@@ -464,58 +455,13 @@ def _open_calls(which: sa.ColumnElement[bool]) -> sa.Select[tuple[str, str | Non
     )
 
 
-def _told_together(told: Sequence[tuple[int, AnyCallEvent]]) -> dict[str, Any]:
-    """Return what events, each with the attempt that told it, say of their call."""
-    agents = [event for attempt, event in told if attempt != ROUTER]
-    ours = [
-        event for attempt, event in told if attempt == ROUTER and isinstance(event, ClosedEvent)
-    ]
-    return summary(agents, ours[0] if ours else None)
-
-
-def _notices(call_id: str, tenant: str, new: Sequence[AnyCallEvent], now: float) -> list[Notice]:
-    return [
-        Notice(
-            at=now,
-            tenant=tenant,
-            kind="call.changed" if event.kind == "persona_applied" else event.kind,
-            call_id=call_id,
-            attempt=event.attempt,
-            seq=event.seq,
-        )
-        for event in new
-        if event.kind in _NOTED
-    ]
-
-
-def _turn_of(notice: Notice) -> int:
-    """Return the place of a notice among those of one report."""
-    return (notice.kind not in _FIRST) + (notice.kind == _LAST)
-
-
-def _changes(before: Any, columns: Mapping[str, Any], now: float) -> list[Notice]:
-    """Return what changed for a call, of its record as it was and what is to become of it."""
-    found = []
-    answered_at, ended_at = columns.get("answered_at"), columns.get("ended_at")
-    if before.answered_at is None and answered_at is not None:
-        how = {"answered_at": answered_at, "ring_ms": columns.get("ring_ms")}
-        found.append(Notice.of("call.answered", now, before.tenant, before.call_id, **how))
-    if before.ended_at is None and ended_at is not None:
-        names = ("ended_at", "disposition", "duration_s", "closed_by")
-        how = {name: columns[name] for name in names}
-        found.append(Notice.of(_LAST, now, before.tenant, before.call_id, **how))
-    elif before.ended_at is not None and ended_at is None:  # another agent took over
-        found.append(Notice.of("call.changed", now, before.tenant, before.call_id))
-    return found
-
-
 def _not_written(error: StoreUnavailable) -> None:
     log.error("record.not_written", reason=error.reason)
 
 
 def _empty(call_id: str, now: float) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(column.name for column in calls.c)
-    row |= dict.fromkeys(_COUNTED.values(), 0)
+    row |= dict.fromkeys(COUNTED.values(), 0)
     row |= {
         "call_id": call_id,
         "tenant": DEFAULT_TENANT,
@@ -534,29 +480,6 @@ def _event_row(call_id: str, event: AnyCallEvent) -> dict[str, Any]:
         "kind": event.kind,
         "body": event.model_dump_json(),
     }
-
-
-def _ring(before: Any, columns: Mapping[str, Any]) -> dict[str, float]:
-    """Return how long an inbound call rang."""
-    answered_at = columns.get("answered_at")
-    if answered_at is None or columns.get("direction", before.direction) != "inbound":
-        return {}
-    return {"ring_ms": round(max(0.0, answered_at - before.started_at) * 1000, 1)}
-
-
-def _turned(before: Any, columns: Mapping[str, Any]) -> Turned:
-    """Return what a record says for the first time with *columns*."""
-    rang_ms = columns.get("ring_ms") if before.ring_ms is None else None
-    closed = before.ended_at is None and columns.get("ended_at") is not None
-    return Turned(
-        rang_s=None if rang_ms is None else rang_ms / 1000,
-        disposition=columns["disposition"] if closed else None,
-        end=ended(before._mapping, columns),  # noqa: SLF001 - the documented way to a row's names
-    )
-
-
-def _ends(turned: Iterable[Turned]) -> list[Happened]:
-    return [one.end for one in turned if one.end is not None]
 
 
 def _acknowledged(connection: sa.Connection, call_id: str, attempt: int) -> int:

@@ -3,9 +3,13 @@
 Nothing but the call's own id is kept, which means nothing to anybody else.
 """
 
+from typing import Final
+
 import sqlalchemy as sa
 
 from router.db import metadata
+
+TOMBSTONE_DAYS: Final = 90.0  # longer than any agent keeps a report
 
 erased_calls = sa.Table(
     "erased_calls",

@@ -35,7 +35,6 @@ from router.records.retention import delete_calls
 from router.records.rung import rung
 from router.records.snapshots import snapshots
 
-TOMBSTONE_S: Final = 90 * 86_400.0  # longer than any agent keeps a report
 _FEWEST_DIGITS: Final = 7
 
 
@@ -113,7 +112,6 @@ class People:
         delete_calls(connection, traces.call_ids)
         gone = sa.delete(snapshots).where(snapshots.c.version.in_(_tainted(connection, traces)))
         counts["snapshots"] = connection.execute(gone).rowcount
-        connection.execute(sa.delete(erased_calls).where(erased_calls.c.at < now - TOMBSTONE_S))
         if traces.call_ids:
             tombstones = [{"call_id": call_id, "at": now} for call_id in traces.call_ids]
             insert = self._dialect.insert(erased_calls).on_conflict_do_nothing()

@@ -15,12 +15,13 @@ from personas.reports import read_event
 from router.records.accounts import audit
 from router.records.appointments import appointments
 from router.records.attempts import call_attempt
-from router.records.call_tables import calls, events, facts
+from router.records.call_tables import calls, drop_empty_counts, events, facts
+from router.records.erasures import TOMBSTONE_DAYS, erased_calls
 from router.records.leads import lead_lists, leads
 from router.records.notices import notices
 from router.records.recordings import recordings
 from router.records.rung import rung
-from router.records.runs import campaign_runs
+from router.records.runs import campaign_runs, run_waits
 
 CHUNK: Final = 200  # rows, or calls with all that is known of them, in one transaction
 DAY_S: Final = 86_400.0
@@ -73,7 +74,7 @@ class Kind:
     """One kind of data. ``delete(connection, behind, before)`` takes Unix seconds."""
 
     name: str
-    setting: str
+    setting: str | None  # None: it is as long as it has to be
     days: float
     delete: Delete
 
@@ -89,11 +90,14 @@ def kinds(days: Days) -> tuple[Kind, ...]:
             partial(_old_words, of=("turn", "tool_call")),
         ),
         Kind("facts", "FACTS_DAYS", days.facts_days, partial(_old_words, of=("fact",))),
+        Kind("fact_counts", "FACTS_DAYS", days.facts_days, _empty_counts),
         Kind("leads", "LEADS_DAYS", days.leads_days, _old_leads),
         Kind("attempts", "ATTEMPTS_DAYS", days.attempts_days, _old_attempts),
+        Kind("runs", "ATTEMPTS_DAYS", days.attempts_days, _old_runs),
         Kind("notices", "NOTICES_DAYS", days.notices_days, _old_notices),
         Kind("appointments", "APPOINTMENTS_DAYS", days.appointments_days, _old_appointments),
         Kind("audit", "AUDIT_DAYS", days.audit_days, _old_deeds),
+        Kind("erased_calls", None, TOMBSTONE_DAYS, _old_tombstones),
     )
 
 
@@ -187,6 +191,28 @@ def _old_attempts(connection: sa.Connection, _behind: float, before: float) -> S
     old = sa.select(own.attempt_id).where(own.claimed_at < before, own.ended_at.is_not(None))
     found = connection.scalars(old.where(own.settled).order_by(own.claimed_at).limit(CHUNK)).all()
     connection.execute(sa.delete(call_attempt).where(own.attempt_id.in_(found)))
+    return _swept(len(found))
+
+
+def _old_runs(connection: sa.Connection, _behind: float, before: float) -> Swept:
+    """Delete what is known of the last run of a campaign, which says who began it."""
+    own = campaign_runs.c
+    over = own.state.not_in(_UNDER_WAY) & (own.changed_at < before)
+    run_ids = connection.scalars(sa.select(own.run_id).where(over).limit(CHUNK)).all()
+    for table in (run_waits, campaign_runs):
+        connection.execute(sa.delete(table).where(table.c.run_id.in_(run_ids)))
+    return _swept(len(run_ids))
+
+
+def _empty_counts(connection: sa.Connection, _behind: float, _before: float) -> Swept:
+    return Swept(drop_empty_counts(connection), None)
+
+
+def _old_tombstones(connection: sa.Connection, _behind: float, before: float) -> Swept:
+    own = erased_calls.c
+    old = sa.select(own.call_id).where(own.at < before).order_by(own.at).limit(CHUNK)
+    found = connection.scalars(old).all()
+    connection.execute(sa.delete(erased_calls).where(own.call_id.in_(found)))
     return _swept(len(found))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from livekit import api
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from router.demo import binary
 from router.demo.livekit_server import LiveKitServer
@@ -169,6 +169,8 @@ async def one_after_another(page: Page) -> None:
     await page.locator("#live h2 .tag", has_text="running").wait_for()
     await page.locator("#p4 .tag", has_text="busy").wait_for()
     await page.locator("#p5 .tag.live").wait_for()
+    await page.get_by_role("button", name="Call now 20 Person 20").focus()
+    await expect(page.get_by_role("button", name="Stop after current")).to_be_in_viewport()
     await page.get_by_role("button", name="Stop after current").click()
     await page.locator("#p5 .tag", has_text="busy").wait_for()
     await page.locator("#live h2 .tag", has_text="idle").wait_for()

@@ -11,7 +11,7 @@ from router.demo.persona_api import PersonaApi
 from router.demo.phone import Phone
 from router.demo.services import AgentProcess, RouterProcess
 from router.demo.settings import DemoSettings
-from tests.e2e.sip_edge import FakeSipEdge, open_sip_edge
+from tests.fakes_sip import FakeSip, open_sip
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Bed:
     persona_api: PersonaApi
     router: RouterProcess
     agent: AgentProcess
-    edge: FakeSipEdge | None = None  # between LiveKit and the agent
+    sip: FakeSip | None = None  # between LiveKit and the agent
 
     def phone(self, dialed: str = "", **options: Any) -> Phone:
         """Return a phone that calls *dialed*; use it with ``async with``."""
@@ -39,11 +39,11 @@ async def open_bed(
     router_settings: Mapping[str, str] | None = None,
     agent_settings: Mapping[str, str] | None = None,
     include_events: tuple[str, ...] | None = WEBHOOK_EVENTS,
-    sip_edge: bool = False,
+    with_sip: bool = False,
 ) -> AsyncIterator[Bed]:
     """Start a bed; logs and state are in *folder*, settings are environment variables.
 
-    With *sip_edge* the agent reaches LiveKit through a stand-in that takes its transfers.
+    *with_sip*: the agent reaches LiveKit through a stand-in of its SIP service.
     """
     environ = DemoSettings.load().environ
     async with AsyncExitStack() as stack:
@@ -71,8 +71,8 @@ async def open_bed(
         )
         router.connect(livekit)
         await stack.enter_async_context(router)
-        edge = stack.enter_context(open_sip_edge(livekit.url)) if sip_edge else None
-        address = {"LIVEKIT_URL": edge.url} if edge else {}
+        sip = stack.enter_context(open_sip(livekit)) if with_sip else None
+        address = {"LIVEKIT_URL": sip.url} if sip else {}
         agent = await stack.enter_async_context(
             AgentProcess(
                 folder / "agent",
@@ -81,4 +81,4 @@ async def open_bed(
                 settings={"AGENT_IDLE_PROCESSES": "2", **address, **(agent_settings or {})},
             )
         )
-        yield Bed(livekit, persona_api, router, agent, edge)
+        yield Bed(livekit, persona_api, router, agent, sip)

@@ -140,7 +140,7 @@ async def shared_bed(
         personas=getattr(module, "PERSONAS", None),
         router_settings=getattr(module, "ROUTER_SETTINGS", None),
         agent_settings=getattr(module, "AGENT_SETTINGS", None),
-        sip_edge=getattr(module, "SIP_EDGE", False),
+        with_sip=getattr(module, "WITH_SIP", False),
     ) as running:
         yield running
 

@@ -20,7 +20,7 @@ from router.demo.services import RouterProcess
 from router.demo.settings import DemoSettings
 from router.demo.sound import AUDIBLE, HEARD_HZ
 from tests.e2e.evidence import until
-from tests.e2e.sip_edge import FakeSipEdge, open_sip_edge
+from tests.fakes_sip import FakeSip, open_sip
 
 DID = "+4930901820"
 PERSONA = {"personality": "Du bist kurz.", "welcome_message": "Hafen.", "language": "de-AT"}
@@ -33,7 +33,7 @@ class Alone:
     """LiveKit, a persona API and a router; no worker, no agent."""
 
     livekit: LiveKitServer
-    edge: FakeSipEdge
+    sip: FakeSip
     router: RouterProcess
 
     def phone(self) -> Phone:
@@ -85,11 +85,11 @@ async def open_alone(folder: Path, program: Path, **settings: str) -> AsyncItera
             program, webhook_urls=[router.webhook_url], log_path=folder / "livekit-server.log"
         )
         livekit = await stack.enter_async_context(server)
-        edge = stack.enter_context(open_sip_edge(livekit.url))
+        sip = stack.enter_context(open_sip(livekit))
         router.connect(livekit)
-        router.env["LIVEKIT_URL"] = edge.url
+        router.env["LIVEKIT_URL"] = sip.url
         await stack.enter_async_context(router)
-        yield Alone(livekit, edge, router)
+        yield Alone(livekit, sip, router)
 
 
 def heard_s(phone: Phone) -> float:
@@ -125,7 +125,7 @@ async def test_the_caller_is_handed_on_to_the_fallback_number(
         alone.phone() as caller,
     ):
         [asked] = await until(
-            lambda: alone.edge.transfers, timeout_s=ANSWER_S, what="request to transfer"
+            lambda: alone.sip.transfers, timeout_s=ANSWER_S, what="request to transfer"
         )
         heard = heard_s(caller)
         await caller.hang_up()  # as the gateway does when the other end has taken the call

@@ -2,23 +2,31 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from livekit import api
 
 from router.demo.livekit_server import LiveKitServer
 from router.demo.phone import Phone
 from router.demo.services import AgentProcess
 from router.demo.settings import DemoSettings
+from router.events import verify
+from router.routing import Event
 from tests.fakes_sip import TRUNK, Callee, FakeSip, recorded
+from tests.samples import KEY, SECRET, deliveries
 
 AGENT = "friday-ai-agent"
-ANSWERS, BUSY, DECLINES, SILENT, AWAY, LOST, CUT = (f"+1312555010{digit}" for digit in range(7))
+ANSWERS, BUSY, DECLINES, SILENT, AWAY, LOST, CUT, NOBODYS, LATE = (
+    f"+1312555010{digit}" for digit in range(9)
+)
 CALLEES = {
     ANSWERS: Callee("answered"),
     BUSY: Callee("busy"),
@@ -27,6 +35,8 @@ CALLEES = {
     AWAY: Callee("unavailable"),
     LOST: Callee("lost"),
     CUT: Callee("cut"),
+    NOBODYS: Callee("no_such_number"),
+    LATE: Callee("answered", rings_s=0.5, late_s=1.0),
 }
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,8 +44,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 class Line:
     """A server, a worker that dials, and whoever is dialed."""
 
-    def __init__(self, livekit: LiveKitServer, sip: FakeSip, agent: AgentProcess) -> None:
+    def __init__(
+        self, livekit: LiveKitServer, sip: FakeSip, agent: AgentProcess, told: list[Event]
+    ) -> None:
         self.livekit = livekit
+        self.told = told  # by LiveKit's webhooks
         self.sip = sip
         self.agent = agent
         self.client = api.LiveKitAPI(
@@ -66,12 +79,38 @@ class Line:
         return sum(request.room_name == room for request in self.sip.dialed)
 
 
+@asynccontextmanager
+async def hearing(told: list[Event]) -> AsyncIterator[tuple[str, dict[str, bytes]]]:
+    """Take LiveKit's deliveries, once their keys are known; give the address, and the keys."""
+    keys: dict[str, bytes] = {}
+
+    async def take(request: web.Request) -> web.Response:
+        body = await request.read()
+        told.append(verify(request.headers["Authorization"], body, time.time(), keys))
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/livekit-webhook", take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/livekit-webhook", keys
+    await runner.cleanup()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def line(logs: Path, livekit_program: Path) -> AsyncIterator[Line]:
     folder = logs / "outbound"
     folder.mkdir()
-    server = LiveKitServer(livekit_program, log_path=folder / "livekit-server.log")
-    async with server as livekit, FakeSip(livekit, CALLEES) as sip:
+    told: list[Event] = []
+    async with (
+        hearing(told) as (url, keys),
+        LiveKitServer(
+            livekit_program, webhook_urls=[url], log_path=folder / "livekit-server.log"
+        ) as livekit,
+        FakeSip(livekit, CALLEES) as sip,
+    ):
+        keys[livekit.api_key] = livekit.api_secret.encode()
         agent = AgentProcess(
             folder / "agent",
             livekit,
@@ -79,7 +118,7 @@ async def line(logs: Path, livekit_program: Path) -> AsyncIterator[Line]:
             settings={"LIVEKIT_URL": sip.url, "SIP_TRUNK_ID": TRUNK, "AGENT_IDLE_PROCESSES": "2"},
         )
         async with agent:
-            made = Line(livekit, sip, agent)
+            made = Line(livekit, sip, agent, told)
             yield made
             await made.client.aclose()
 
@@ -123,6 +162,43 @@ async def test_the_stand_in_answers_like_what_was_recorded(
     assert (room in line.sip.phones) == (case != "unknown_trunk")
 
 
+def came_and_left(events: Sequence[Event], room: str) -> list[Any]:
+    """Say what deliveries told of the callee in a room: in LiveKit's words, without the values."""
+    return [
+        (event.name, who.left_because, sorted(who.attributes), who.attributes["sip.callStatus"])
+        for event in events
+        if event.room == room and (who := event.participant) is not None and who.kind == "SIP"
+        if event.name in {"participant_joined", "participant_left"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "case", ["answered", "busy", "decline", "noanswer", "unavailable", "nobody_listening"]
+)
+async def test_the_stand_ins_callees_come_and_leave_like_what_was_recorded(
+    line: Line, case: Any
+) -> None:
+    past = [
+        verify(one.authorization, one.body, one.received_at, {KEY: SECRET})
+        for one in deliveries("sip_outbound_deliveries")
+    ]
+    expected = came_and_left(past, f"rec-{case}-wait")
+    number, room = "+13125550187", f"left-{case}"
+    line.sip.callees[number] = Callee(case, rings_s=0.1)
+    request = {"sip_trunk_id": TRUNK, "sip_call_to": number, "room_name": room}
+    request |= {"participant_identity": "out-1"}
+
+    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
+        url = f"{line.sip.http_url}/twirp/livekit.SIP/CreateSIPParticipant"
+        async with session.post(url, json={**request, "wait_until_answered": True}) as answer:
+            await answer.read()
+        if case == "answered":
+            await line.client.room.delete_room(api.DeleteRoomRequest(room=room))
+    await until(lambda: len(came_and_left(line.told, room)) == len(expected))
+
+    assert came_and_left(line.told, room) == expected
+
+
 async def test_a_callee_who_says_nothing_is_greeted_once(line: Line) -> None:
     await line.dispatch("out-silent", campaign_call(ANSWERS))
     callee = await line.sip.phone_in("out-silent")
@@ -162,6 +238,7 @@ async def test_a_callee_who_speaks_first_is_answered_and_not_greeted(line: Line)
         (SILENT, "no_answer", None),
         (AWAY, "failed", 503),
         (CUT, "uncertain", None),
+        (NOBODYS, "invalid_number", 404),
     ],
 )
 async def test_a_callee_who_is_not_reached_is_told_from_the_others_and_the_room_ends(
@@ -187,6 +264,17 @@ async def test_when_livekits_answer_is_lost_whoever_picked_up_is_talked_to(line:
     await callee.wait_for_words(timeout_s=25)
 
     assert line.dialed_into("out-lost") == 1
+    await callee.hang_up()
+
+
+async def test_when_livekits_answer_is_late_the_callee_is_talked_to_once(line: Line) -> None:
+    await line.dispatch("out-late", campaign_call(LATE))
+    callee = await line.sip.phone_in("out-late")
+
+    said = await callee.wait_for_words(timeout_s=30)
+
+    assert len(said) == 1
+    assert line.dialed_into("out-late") == 1
     await callee.hang_up()
 
 

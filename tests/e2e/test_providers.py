@@ -65,16 +65,16 @@ async def bed(logs: Path, livekit_program: Path, services: Services) -> AsyncIte
             DIALED_BOTH.removeprefix("+"): PERSONA_BOTH,
         },
         agent_settings=services.environment(SPEECH_TIMEOUT_S="3", AGENT_IDLE_PROCESSES="1"),
-        sip_edge=True,
+        with_sip=True,
     ) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
 def _well(bed: Bed, services: Services) -> None:
-    assert bed.edge is not None
-    bed.edge.succeeds = True
-    bed.edge.transfers.clear()
+    assert bed.sip is not None
+    bed.sip.transfers_succeed = True
+    bed.sip.transfers.clear()
     for service in services.all():
         service.fault = None
         service.requests.clear()
@@ -148,12 +148,12 @@ def silence(services: Services) -> None:
 async def test_when_no_voice_is_left_the_caller_hears_an_apology_and_is_put_through(
     bed: Bed, services: Services
 ) -> None:
-    edge = bed.edge
-    assert edge is not None
+    sip = bed.sip
+    assert sip is not None
     silence(services)
 
     async with open_evidence(bed) as evidence, bed.phone(DIALED) as caller:
-        [asked] = await until(lambda: edge.transfers, timeout_s=ANSWER_S, what="transfer")
+        [asked] = await until(lambda: sip.transfers, timeout_s=ANSWER_S, what="transfer")
         sound = loud_part(caller.recording.pcm)
         await caller.hang_up()  # as the gateway does when the other end has taken the call
         [dispatched] = evidence.router_events("call.dispatched")
@@ -169,9 +169,9 @@ async def test_when_no_voice_is_left_the_caller_hears_an_apology_and_is_put_thro
 async def test_when_nobody_can_be_reached_either_the_call_ends_with_a_goodbye(
     bed: Bed, services: Services
 ) -> None:
-    assert bed.edge is not None
+    assert bed.sip is not None
     silence(services)
-    bed.edge.succeeds = False
+    bed.sip.transfers_succeed = False
 
     async with bed.phone(DIALED) as caller:
         await caller.wait_for_answer(timeout_s=ANSWER_S)

@@ -8,12 +8,12 @@ import pytest
 from router.demo.phone import Phone
 from tests.e2e.bed import Bed
 from tests.e2e.evidence import Evidence, private_in, until
-from tests.e2e.sip_edge import FakeSipEdge
 from tests.e2e.test_records import record_of
+from tests.fakes_sip import FakeSip
 
 DIALED = "+13125550100"
 PORTER = "+13125550111"
-SIP_EDGE = True
+WITH_SIP = True
 PERSONAS = {
     DIALED[1:]: {
         "persona_name": "Mira",
@@ -26,10 +26,10 @@ ANSWER_S = 40.0
 
 
 @pytest.fixture
-def edge(bed: Bed) -> FakeSipEdge:
-    assert bed.edge is not None
-    bed.edge.transfers.clear()
-    return bed.edge
+def sip(bed: Bed) -> FakeSip:
+    assert bed.sip is not None
+    bed.sip.transfers.clear()
+    return bed.sip
 
 
 async def ask_for(caller: Phone, target: str) -> None:
@@ -38,11 +38,11 @@ async def ask_for(caller: Phone, target: str) -> None:
 
 
 async def test_a_caller_is_put_through_to_whom_the_persona_names(
-    bed: Bed, evidence: Evidence, edge: FakeSipEdge
+    bed: Bed, evidence: Evidence, sip: FakeSip
 ) -> None:
     async with bed.phone(DIALED) as caller:
         await ask_for(caller, "night porter")
-        [asked] = await until(lambda: edge.transfers, timeout_s=ANSWER_S, what="transfer")
+        [asked] = await until(lambda: sip.transfers, timeout_s=ANSWER_S, what="transfer")
         said = [one.text.strip() for one in caller.utterances]
         await caller.hang_up()  # as the gateway does when the other end has taken the call
         [dispatched] = evidence.router_events("call.dispatched")
@@ -54,14 +54,14 @@ async def test_a_caller_is_put_through_to_whom_the_persona_names(
     ]
     assert (asked.transfer_to, asked.participant_identity) == (f"tel:{PORTER}", caller.identity)
     assert asked.room_name == caller.room
-    assert len(edge.transfers) == 1
+    assert len(sip.transfers) == 1
     call = shown["call"]
     assert (call["disposition"], call["reason"]) == ("transferred", "the caller was put through")
     assert not private_in(bed.agent.child.log(), [])
 
 
 async def test_nobody_is_put_through_to_a_number_that_the_model_made_up(
-    bed: Bed, edge: FakeSipEdge
+    bed: Bed, sip: FakeSip
 ) -> None:
     async with bed.phone(DIALED) as caller:
         await ask_for(caller, "+13125550199")
@@ -69,4 +69,4 @@ async def test_nobody_is_put_through_to_a_number_that_the_model_made_up(
         said = [one.text.strip() for one in caller.utterances]
 
     assert said[1].endswith("You can put callers through to these only: night porter.")
-    assert edge.transfers == []
+    assert sip.transfers == []

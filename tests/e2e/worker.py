@@ -138,6 +138,8 @@ def is_calm(worker: Logged) -> bool:
 
 
 def kept_waiting(line: dict[str, Any]) -> bool:
-    """Whether a stall of the event loop is the machine's doing: hardly any of it was ours."""
-    stalled = str(line["event"]).startswith("event loop blocked")
-    return stalled and float(line["cpu_time"]) < OWN_STALL_S
+    """Whether it is the machine's doing: a late process, or a stall of which little was ours."""
+    event = str(line["event"])
+    if event.startswith("event loop blocked"):
+        return float(line["cpu_time"]) < OWN_STALL_S
+    return event.startswith(("no warmed process available", "timed out waiting for idle processes"))

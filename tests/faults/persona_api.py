@@ -26,6 +26,7 @@ from tests.bench.edge import persona
 from tests.fakes_personas import HOUSE
 from tests.faults.scenario import Control, Ground, Scenario, Seen, Size
 from tests.faults.virtual import virtually
+from tests.servers import serving
 
 Mode = Literal["well", "down", "drips", "half_open", "garbage", "swapped", "failing", "slow"]
 
@@ -315,17 +316,15 @@ async def _longest_wait(trouble: Callable[[asyncio.StreamWriter], Awaitable[None
         assert found.origin.source == "house", json.dumps(found.origin.because)
         return time.monotonic() - began
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    source = HttpPersonaSource(f"http://127.0.0.1:{port}/mobile", deadline_s=2 * BUDGET_S)
-    lookup = PersonaLookup(house=HOUSE, source=source, budget_s=BUDGET_S)
-    waits = await asyncio.gather(*(wait(lookup, index) for index in range(REAL_AT_ONCE)))
-    await lookup.aclose()
-    server.close()
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    await asyncio.sleep(0)  # in which the loop closes what was aborted
+    async with serving(accept) as port:
+        source = HttpPersonaSource(f"http://127.0.0.1:{port}/mobile", deadline_s=2 * BUDGET_S)
+        lookup = PersonaLookup(house=HOUSE, source=source, budget_s=BUDGET_S)
+        waits = await asyncio.gather(*(wait(lookup, index) for index in range(REAL_AT_ONCE)))
+        await lookup.aclose()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await asyncio.sleep(0)  # in which the loop closes what was aborted
     return max(waits)
 
 

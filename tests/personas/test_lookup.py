@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from personas.breaker import Breaker, Limits
+from personas.building import build_lookup
 from personas.cache import Windows
 from personas.errors import PersonaError, PersonaInvalid, PersonaNotFound, PersonaUnavailable
 from personas.found import Found, Step
-from personas.lookup import WARM_UP_AT_ONCE, PersonaLookup, build_lookup
+from personas.lookup import WARM_UP_AT_ONCE, PersonaLookup
 from personas.model import Persona
 from personas.phone import DialedNumber, read_dialed
 from personas.sources.files import FilePersonaSource, shipped

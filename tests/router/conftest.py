@@ -6,11 +6,21 @@ from typing import cast
 
 import pytest
 
+from router import db
 from router.db import Store
-from tests import migrated, postgres
+from tests import postgres
 from tests.absent import absent
 from tests.fakes_personas import FakeClock
+from tests.migrated import Shared, sqlite_at
 from tests.router.api.rig import Rig, open_rig
+
+DATABASE_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let databases take longer than a caller would wait: the machine may be busy with tests."""
+    monkeypatch.setattr(db, "DEADLINE_S", DATABASE_S)
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +44,22 @@ def postgres_or_sqlite(request: pytest.FixtureRequest) -> postgres.Postgres | No
     return cast("postgres.Postgres", request.getfixturevalue("postgres_server"))
 
 
+@pytest.fixture(scope="session")
+def shared_databases(postgres_server: postgres.Postgres) -> Shared:
+    return Shared(postgres_server)
+
+
 @pytest.fixture
-def store_url(postgres_or_sqlite: postgres.Postgres | None, tmp_path: Path) -> str:
+def store_url(
+    request: pytest.FixtureRequest, postgres_or_sqlite: postgres.Postgres | None, tmp_path: Path
+) -> Iterator[str]:
     """Address of a database with its schema and no rows."""
     if postgres_or_sqlite is None:
-        return migrated.sqlite_at(tmp_path / "store.db")
-    return migrated.postgres_on(postgres_or_sqlite)
+        yield sqlite_at(tmp_path / "store.db")
+        return
+    shared: Shared = request.getfixturevalue("shared_databases")
+    with shared.one() as url:
+        yield url
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from router.records.notices import hooks
 from router.seals import Seal
 from tests.fakes_personas import FakeClock, until
 from tests.hook_receiver import SEAL, Receiver
+from tests.servers import serving
 
 VICTIM = Path(__file__).parent / "notifying_process.py"
 
@@ -165,19 +166,16 @@ async def test_one_that_never_answers_has_its_deadline_and_keeps_nobody_else_wai
         await reader.read()  # until the other side has had enough
         writer.close()
 
-    server = await asyncio.start_server(hang, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    await rig.add(f"http://127.0.0.1:{port}/hooks")
-    await rig.add()
-    await rig.alert()
+    async with serving(hang) as port:
+        await rig.add(f"http://127.0.0.1:{port}/hooks")
+        await rig.add()
+        await rig.alert()
 
-    await rig.notifier.turn()
-    await until(lambda: bool(rig.receiver.told))
-    await rig.notifier.settled()
+        await rig.notifier.turn()
+        await until(lambda: bool(rig.receiver.told))
+        await rig.notifier.settled()
 
     assert sorted(await rig.states()) == [("delivered", 1, None), ("waiting", 1, "timeout")]
-    server.close()
-    await server.wait_closed()
 
 
 @pytest.mark.parametrize(

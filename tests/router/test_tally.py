@@ -5,7 +5,8 @@ import pytest
 from personas.contract import ATTRIBUTE_FIRST_WORD
 from personas.reports import Fact, Latency, Problem, numbered
 from router.metrics import Metrics
-from router.records.calls import Dispatched, Turned
+from router.records.calls import Dispatched
+from router.records.turns import Turned
 from router.routing import Event, Participant
 from router.tally import MOST, Tally
 

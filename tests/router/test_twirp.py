@@ -11,6 +11,7 @@ import pytest
 from router import twirp
 from router.errors import TwirpError, TwirpFailed, TwirpLost, TwirpUnreached
 from router.twirp import Twirp
+from tests import servers
 
 SECRET = "0123456789abcdef0123456789abcdef"  # made up
 GRANTS = {"roomAdmin": True, "room": "call-1"}
@@ -60,15 +61,12 @@ async def serving(script: Script, *, timeout_s: float = 5.0) -> AsyncIterator["B
         connections.append(FakeServer(script, reader, writer))
         await connections[-1].serve()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    client = Twirp(f"ws://127.0.0.1:{port}", key="key", secret=SECRET, timeout_s=timeout_s)
-    try:
-        yield Bed(client, connections)
-    finally:
-        await client.aclose()
-        server.close()
-        await server.wait_closed()
+    async with servers.serving(connected) as port:
+        client = Twirp(f"ws://127.0.0.1:{port}", key="key", secret=SECRET, timeout_s=timeout_s)
+        try:
+            yield Bed(client, connections)
+        finally:
+            await client.aclose()
 
 
 class Bed:

@@ -9,7 +9,7 @@ function localise(root) {
   });
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
-    if (!Number.isNaN(at.getTime())) {
+    if (!Number.isNaN(at.getTime()) && !time.title) {
       time.title = time.textContent;
       time.textContent = format.format(at);
     }
@@ -39,14 +39,16 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.shouldSwap = false;
     location.reload();
   }
-  focused = document.activeElement.closest("#live a[href]")?.getAttribute("href");
+  focused = document.activeElement.closest("#live a[href], #recent a[href]")?.getAttribute("href");
 });
 document.addEventListener("htmx:afterSettle", () => {
   const live = document.getElementById("live");
   if (!live) { return; }
-  localise(live);
+  localise(document);
   lengths();
-  if (focused) { live.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus(); }
+  if (focused) {
+    document.querySelector(`:is(#live, #recent) a[href="${CSS.escape(focused)}"]`)?.focus();
+  }
 });
 
 // ---- keys ----

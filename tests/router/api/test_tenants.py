@@ -213,6 +213,14 @@ SITE: dict[str, Knock] = {
     "GET /webhooks": SHOWN,
     "GET /webhooks/{id}": Knock("hidden", "/webhooks/{delivery}", shows=True),
     "POST /webhooks/{id}": Knock("hidden", "/webhooks/{delivery}", body={"redrive": "no"}),
+    "GET /hooks": SHOWN,
+    "POST /hooks": Knock("own", body={"url": "https://example.org/page", "wants call.ended": "on"}),
+    "POST /hooks/change": Knock(
+        "hidden", body={"id": "ID_OF_HOOK", "note": "changed", "wants call.ended": "on"}
+    ),
+    "POST /hooks/secret": Knock("hidden", body={"id": "ID_OF_HOOK"}),
+    "POST /hooks/again": Knock("hidden", body={"id": "ID_OF_HOOK", "hours": "1"}),
+    "POST /hooks/remove": Knock("hidden", body={"id": "ID_OF_HOOK"}, refused="no_such_hook"),
     "GET /system": NOTHING,
     "GET /docs": NOTHING,
     "GET /settings": SHOWN,
@@ -261,7 +269,11 @@ async def knocked(
         headers |= {"content-type": "text/csv"}
         told["content"] = knock.text
     elif knock.body is not None:
-        names = {"TENANT": tenant, "ID_OF_TOKEN": ids.get("token", "")}
+        names = {
+            "TENANT": tenant,
+            "ID_OF_TOKEN": ids.get("token", ""),
+            "ID_OF_HOOK": ids.get("hook", ""),
+        }
         told["json" if base else "data"] = {
             key: named_in(x, names) for key, x in knock.body.items()
         }
@@ -290,6 +302,8 @@ def gentle(door: Door) -> int:
     method, path = door[1].split(" ")
     if path == "/settings/tokens":  # it answers with a page that has the audit
         return 0
+    if path == "/hooks/remove":  # as DELETE /hooks/{id}, which it finds done
+        return 4
     return {"GET": 0, "DELETE": 3}.get(method, 2 if path.endswith("/archive") else 1)
 
 

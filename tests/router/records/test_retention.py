@@ -13,11 +13,12 @@ from router.records.accounts import audit
 from router.records.appointments import appointments
 from router.records.attempts import call_attempt
 from router.records.calls import Calls
+from router.records.erasures import erased_calls
 from router.records.hooks import Hooks
 from router.records.leads import Leads
 from router.records.leases import Lease
 from router.records.retention import CHUNK, DAY_S, kinds
-from router.records.runs import campaign_runs
+from router.records.runs import campaign_runs, run_waits
 from router.sweeper import AFRESH_S, Sweeper
 from tests.fakes_personas import FakeClock
 from tests.hook_receiver import SEAL
@@ -188,6 +189,24 @@ async def test_dials_notices_appointments_and_the_audit_have_their_days(bench: B
     await fill("young")
     await sweeper.turn()
     assert [await bench.count(table) for table in tables] == [2, 1, 1, 1]
+
+
+async def test_runs_that_are_over_erased_ids_and_empty_counts_go_too(bench: Bench) -> None:
+    for campaign, state in (("autumn", "idle"), ("spring", "paused")):
+        run = {"run_id": campaign, "tenant": "default", "campaign": campaign, "changed_at": NOW}
+        await bench.insert(campaign_runs, state=state, **run)
+        await bench.insert(run_waits, run_id=campaign, position=1)
+    await bench.insert(erased_calls, call_id="c0", at=NOW)
+    await bench.call()
+    sweeper, tables = bench.sweeper(), ("campaign_runs", "run_waits", "erased_calls", "fact_counts")
+
+    left = {}
+    for days in (19, 41, 91):
+        bench.clock.now = NOW + days * DAY_S
+        await sweeper.turn()
+        left[days] = [await bench.count(table) for table in tables]
+
+    assert left == {19: [2, 2, 1, 1], 41: [1, 1, 1, 0], 91: [1, 1, 0, 0]}
 
 
 async def test_one_replica_sweeps_at_a_time(bench: Bench) -> None:

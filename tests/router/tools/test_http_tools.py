@@ -14,6 +14,7 @@ import pytest
 from personas.options import HttpTool
 from router.errors import ToolRefused
 from router.tools.http_tools import Hosts, HttpTools, check_arguments
+from tests.servers import serving
 
 PARAMETERS = {
     "type": "object",
@@ -55,9 +56,7 @@ class FakeShop:
 @asynccontextmanager
 async def open_shop(**options: Any) -> AsyncIterator[FakeShop]:
     shop = FakeShop(**options)
-    server = await asyncio.start_server(shop.serve, "127.0.0.1", 0)
-    shop.port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with serving(shop.serve) as shop.port:
         yield shop
 
 
