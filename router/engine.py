@@ -429,7 +429,9 @@ class Engine:
                 log.warning("attempt.given_back", attempt_id=attempt_id)
             return
         watched = attempt_id in self._placing or attempt_id in self.dialer.dispatched_at
-        sight = self._sights.get(attempt_id) or Sight(now, unbroken=watched)
+        sight = self._sights.get(attempt_id) or Sight(
+            now, unbroken=watched, adopted_at=attempt.adopted_at
+        )
         try:
             there = await self.dialer.livekit.participants(attempt.room)
         except LiveKitUnavailable as exc:

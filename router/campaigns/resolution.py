@@ -82,6 +82,7 @@ class Sight:
     unbroken: bool = True  # it was looked at all the time since the agent was sent
     left_at: float | None = None  # when the callee left, by an event
     left_as: Ended | None = None
+    adopted_at: float | None = None  # when a router first took it over from one that had died
 
     def told(self, events: Heard) -> Self:
         """Add what events told."""
@@ -150,7 +151,9 @@ def resolve(
 
 def _nobody(*, answered: bool, dialed_at: float, sight: Sight, now: float) -> Resolution:
     came = sight.agent_at is not None or sight.callee_at is not None
-    last = max(sight.since if came or not sight.unbroken else 0.0, dialed_at)
+    # Routers that look at it may die as well: the time counts from the first of them.
+    since = sight.adopted_at or sight.since
+    last = max(since if came or not sight.unbroken else 0.0, dialed_at)
     last = max(last, sight.agent_at or 0.0, sight.callee_at or 0.0, sight.left_at or 0.0)
     if now - last < (REPORT_S if came else NOBODY_S):
         return Wait()

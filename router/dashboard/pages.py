@@ -72,7 +72,7 @@ class Visit:
             "path": self.request.url.path,
             "here": self.here,
             "topics": self.topics,
-            "after": self.after,
+            "told_after": self.after,
             "asked": dict(self.request.query_params),
         }
         return HTMLResponse(render(template, self.language, frame | values, self.zone), status)

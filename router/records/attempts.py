@@ -76,6 +76,7 @@ call_attempt = sa.Table(
     sa.Column("left_at", sa.Float),
     sa.Column("left_as", sa.String(16)),
     sa.Column("room_gone_at", sa.Float),
+    sa.Column("adopted_at", sa.Float),
 )
 
 
@@ -129,6 +130,7 @@ class Attempt:
     hang_up: str | None  # why it shall be hung up; None: it shall not
     note: str
     settled: bool  # what follows from its end has been done: another try, or none
+    adopted_at: float | None  # first, by a router other than the one that claimed it
     heard: Heard  # from LiveKit's events
 
     @property
@@ -329,7 +331,8 @@ class Attempts:
         same = (call_attempt.c.attempt_id == attempt.attempt_id) & (
             call_attempt.c.owner == attempt.owner
         )
-        update = sa.update(call_attempt).where(same).values(owner=self.owner)
+        first = sa.func.coalesce(call_attempt.c.adopted_at, self._clock())
+        update = sa.update(call_attempt).where(same).values(owner=self.owner, adopted_at=first)
         return await self._store.write(lambda c: c.execute(update).rowcount) == 1
 
     async def annotate(
@@ -417,6 +420,7 @@ class Attempts:
             "hang_up": None,
             "note": "",
             "settled": False,
+            "adopted_at": None,
             **asdict(NOTHING_HEARD),
         }
 

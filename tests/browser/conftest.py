@@ -19,7 +19,6 @@ import uvicorn
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from personas.model import Persona
-from personas.reports import PersonaApplied
 from router.campaigns.model import read_campaign
 from router.records.attempts import call_attempt
 from router.records.notices import hooks, notices
@@ -199,7 +198,7 @@ async def listening(rig: Rig) -> None:
             "hook_id": team.id if state == "delivered" else crm.id,
             "tenant": "default",
             "event_id": f"msg_{number}",
-            "type": "alert.raised" if state == "delivered" else "call.ended",
+            "type": "alert.raised",
             "call_id": OVER,
             "body": "{}",
             "created_at": now - 600 + number,
@@ -226,7 +225,7 @@ async def spoken(rig: Rig) -> str:
     for ago_s, text in ((7200, "You are brief."), (3600, "You are brief.\nYou offer a call back.")):
         persona = Persona.from_document({"persona_name": "Lakeside Dental", "personality": text})
         await services.store.write(partial(snapshots.write, persona=persona))
-        spoke = PersonaApplied(version=persona.version, origin="api", because="the API answered")
+        spoke = conversation()[0].model_copy(update={"version": persona.version})
         await told(rig, f"spoke-{ago_s}", spoke, ENDED, at=now - ago_s)
         versions.append(persona.version)
     return f"/numbers/diff?before={quote(versions[0])}&version={quote(versions[1])}"

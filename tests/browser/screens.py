@@ -52,6 +52,8 @@ async def take(browser: Browser, site: Site) -> None:
             await site.sign_in(context)
             for name, path in {**PAGES, "diff": diff}.items():
                 await page.goto(site.url + path)
+                if name == "overview":
+                    await page.locator("#rings canvas").wait_for()
                 await page.screenshot(path=FOLDER / f"{name}-{size}-{theme}.png", full_page=True)
             await context.close()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage
+from playwright.async_api import Browser, ConsoleMessage, Route
 
 from personas.reports import Turn
 from router.dashboard.alerts import MEANINGS
@@ -58,8 +58,6 @@ async def test_an_open_overview_shows_a_new_call_and_an_open_call_its_next_words
     await call.get_by_text("see you tomorrow at nine").wait_for(timeout=15_000)
 
     await overview.goto(site.url)
-    await did(site.rig, "given_up", time.time())
-    await overview.get_by_text(MEANINGS["given_up"].said).wait_for(timeout=15_000)
     await told(site.rig, "e" * 32, *conversation(), at=time.time())
     await overview.locator(f'a[href="/calls/{"e" * 32}"]').first.wait_for(timeout=15_000)
 
@@ -78,6 +76,20 @@ async def test_an_open_overview_shows_a_new_call_and_an_open_call_its_next_words
     assert sum(calls) == 3
     assert troubles == []
     assert asked < 10  # nobody asks again and again
+
+    refused: list[str] = []
+
+    async def refuse_once(route: Route) -> None:
+        if refused:
+            await route.continue_()
+        else:
+            refused.append(route.request.url)
+            await route.fulfill(status=503)
+
+    await overview.route(f"{site.url}/", refuse_once)
+    await did(site.rig, "given_up", time.time())
+    await overview.get_by_text(MEANINGS["given_up"].said).wait_for(timeout=30_000)
+    assert refused == [f"{site.url}/"]
     await context.close()
 
 

@@ -79,6 +79,8 @@ async def _by_operators(rig: Rig, now: float) -> None:
         except CampaignRefused:
             continue  # what is no line is no name
         await services.campaigns.add("default", campaign)
+    for text in PAYLOADS[::20]:
+        await services.hooks.add(f"https://crm.example.org/{text}", ["alert.raised"], note=text)
     assert await services.journal.write()
 
 
@@ -122,6 +124,7 @@ async def test_three_hundred_payloads_run_on_no_page(browser: Browser, site: Sit
         "/dialer",
         "/dnc?numbers=clear&limit=500",
         "/webhooks?limit=500",
+        "/hooks",
         "/settings",
         "/docs",
     ):

@@ -35,7 +35,7 @@ LEAST_KILLS: Final[dict[Size, int]] = {"quick": 1, "full": 100}
 MOST_KILLS: Final[dict[Size, tuple[int, ...]]] = {"quick": (1, 0), "full": (1_000, 1_000)}
 #: A router lives until so many phones have rung, by whichever router: what is killed does not
 #: depend on how fast the machine is.
-LIFE: Final[dict[Size, tuple[int, int]]] = {"quick": (1, 4), "full": (2, 10)}
+LIFE: Final[dict[Size, tuple[int, int]]] = {"quick": (1, 4), "full": (3, 14)}
 LONGEST_LIFE_S: Final = 15.0
 PER_S: Final = 5.0
 CONCURRENCY: Final = 10

@@ -265,6 +265,21 @@ async def test_what_nobody_can_tell_any_more_is_uncertain_until_its_agent_report
     assert (await desk.only()).state == "declined"
 
 
+async def test_what_nobody_can_tell_is_resolved_though_who_looks_dies_again_and_again(
+    desk: Desk,
+) -> None:
+    dead = desk.engine("dead")
+    await dead.start("spring", mode="one")
+    await desk.turns(dead)
+
+    for life in range(4):  # none of them lives as long as a report is waited for
+        desk.now += OWNER_S + 1
+        await desk.turns(desk.engine(f"life {life}"), 2)
+
+    found = await desk.only()
+    assert (found.state, len(desk.line.orders)) == ("uncertain", 1)
+
+
 def event(name: str, room: str, who: Participant | None = None) -> Event:
     return Event(f"EV_{name}", name, 1.0, room, "RM_1", who)
 

@@ -4,7 +4,7 @@
 
 const GAP_MS = 1000; // from one fetching to the next
 const AGES_MS = 20000; // for what another hour makes another thing, whatever happens
-const AGAIN_MS = 5000; // after a stream that was refused
+const AGAIN_MS = 5000; // after a stream, or a part of the page, that was refused
 const KINDS = [
   "call.began", "call.answered", "call.changed", "call.ended",
   "turn", "fact", "tool_call", "problem", "deliveries", "alert",
@@ -66,7 +66,10 @@ function rest() {
 }
 
 document.addEventListener("htmx:beforeRequest", () => { fetching = true; });
-document.addEventListener("htmx:afterRequest", () => { fetching = false; });
+document.addEventListener("htmx:afterRequest", (event) => {
+  fetching = false;
+  if (!event.detail.successful) { setTimeout(soon, AGAIN_MS); } // nobody tells it once more
+});
 document.addEventListener("htmx:afterSettle", () => {
   if (!region()) { rest(); } // what it showed is over
 });

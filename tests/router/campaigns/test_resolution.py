@@ -63,6 +63,16 @@ def test_what_was_not_watched_is_uncertain() -> None:
     assert found == Over("uncertain", "nobody saw it", end_room=True)
 
 
+def test_the_time_counts_from_the_first_router_that_took_it_over() -> None:
+    looked: dict[str, Any] = {"since": DIALED_AT + 60, "unbroken": False}
+
+    assert outcome(after_s=61, **looked) == Wait()
+    assert outcome(after_s=61, adopted_at=DIALED_AT + 40, **looked) == Wait()
+    assert outcome(after_s=61, adopted_at=DIALED_AT + 30, **looked) == Over(
+        "uncertain", "nobody saw it", end_room=True
+    )
+
+
 def test_an_agent_that_has_left_is_given_time_to_report() -> None:
     assert outcome(after_s=REPORT_S + 4, agent_at=DIALED_AT + 5) == Wait()
     late = outcome(after_s=REPORT_S + 5, agent_at=DIALED_AT + 5)

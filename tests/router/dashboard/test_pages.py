@@ -239,6 +239,22 @@ async def test_the_journal_is_shown_and_links_the_call_whose_stages_are_measured
     assert CALLER[2:] not in journal
 
 
+async def test_a_page_that_follows_the_stream_says_from_where(rig: Rig) -> None:
+    paths = {page.path.replace("{key}", "default") for page in PAGES if page.topics}
+    followed = {}
+    async with rig.client() as client:
+        await signed_in(rig, client, "admin")
+        for path in sorted(one for one in paths if "{" not in one):
+            page = (await client.get(path)).text
+            found = re.search(r'data-topics="([a-z,]+)" data-after="([^"]*)"', page)
+            assert found, path
+            asked = {"topics": found[1], "after": found[2], "follow": "false"}
+            followed[path] = (await client.get("/events", params=asked)).status_code
+
+    assert set(followed.values()) == {200}
+    assert {"/", "/dialer", "/campaigns/default", "/hooks"} <= set(followed)
+
+
 async def test_older_pages_follow(rig: Rig) -> None:
     for number in range(3):
         await told(rig, f"c{number}", ENDED, at=time.time() - 900 + number)
