@@ -84,6 +84,10 @@ class WholeAttempt(BaseModel):
     disposition: str | None
     because: str
     note: str
+    heard: Annotated[
+        dict[str, float | str | None],
+        Field(description="what LiveKit's webhooks told while it went on: who came, left, and how"),
+    ]
 
 
 class WholeAttempts(BaseModel):

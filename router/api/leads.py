@@ -83,11 +83,12 @@ class FilesShown(BaseModel):
 
 
 class ImportShown(BaseModel):
-    """A list that is being written."""
+    """A list that is being read, or written."""
 
     name: str
     began_at: float = Field(description="Unix seconds")
-    leads: int
+    read: int = Field(description="rows so far; before all are, only the router that reads tells")
+    leads: int = Field(description="0: not known before all rows are read")
     kept: int = Field(description="of them, so far")
 
 

@@ -10,7 +10,6 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -89,11 +88,12 @@ class StoredLead:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """A list that is being written."""
+    """A list that is being read, or written."""
 
     name: str
     began_at: float  # Unix seconds
-    leads: int
+    read: int  # rows of the file, so far
+    leads: int  # 0: not known before all rows are read
     kept: int  # of them, so far
 
 
@@ -104,6 +104,7 @@ class Leads:
         self._store = store
         self._clock = clock
         self._region = region
+        self._reading: dict[str, tuple[str, Import]] = {}  # by list, with the tenant
 
     async def add(
         self,
@@ -121,13 +122,23 @@ class Leads:
             StoreUnavailable: the database did not answer; nothing has changed.
         """
         named = file_name(name)
-        table = await asyncio.to_thread(read_leads, raw, self._region, partial(progress, "read"))
-        list_id = secrets.token_hex(8)
+        list_id, began_at = secrets.token_hex(8), self._clock()
+
+        def told(rows: int) -> None:
+            if list_id in self._reading:  # else nobody waits for it any more
+                self._reading[list_id] = (tenant, Import(named, began_at, rows, 0, 0))
+            progress("read", rows)
+
+        self._reading[list_id] = (tenant, Import(named, began_at, 0, 0, 0))
+        try:
+            table = await asyncio.to_thread(read_leads, raw, self._region, told)
+        finally:
+            self._reading.pop(list_id, None)
         row = {
             "id": list_id,
             "tenant": tenant,
             "name": named,
-            "uploaded_at": self._clock(),
+            "uploaded_at": began_at,
             "ready": False,
             "active": False,
             "size": len(raw),
@@ -174,18 +185,23 @@ class Leads:
         return [_list(dict(row)) for row in rows]
 
     async def imports(self, tenant: str) -> Sequence[Import]:
-        """List the imports that are under way, of any replica."""
+        """List the imports that are under way: being read in this process, written by any."""
         kept = sa.select(sa.func.coalesce(sa.func.max(leads.c.position), 0))
         kept = kept.where(leads.c.list_id == lead_lists.c.id)
         query = sa.select(
-            lead_lists.c.name, lead_lists.c.uploaded_at, lead_lists.c.leads, kept.scalar_subquery()
+            lead_lists.c.name,
+            lead_lists.c.uploaded_at,
+            lead_lists.c.leads + lead_lists.c.bad,
+            lead_lists.c.leads,
+            kept.scalar_subquery(),
         ).where(
             lead_lists.c.tenant == tenant,
             ~lead_lists.c.ready,
             lead_lists.c.uploaded_at > self._clock() - FORGOTTEN_S,
         )
         rows = await self._store.read(lambda c: c.execute(query.order_by(lead_lists.c.name)).all())
-        return [Import(*row) for row in rows]
+        reading = [one for of, one in tuple(self._reading.values()) if of == tenant]
+        return [*sorted(reading, key=lambda one: one.name), *(Import(*row) for row in rows)]
 
     async def find(self, tenant: str, name: str | None = None) -> LeadList | None:
         """Find a list by name, or the active one."""

@@ -129,6 +129,9 @@ async def test_everybody_on_a_list_is_called_once_and_the_records_say_how_it_wen
 
     assert (going["status"], going["lead"]["prospect_name"]) == ("running", "Ann 0")
     assert done["counts"] == {"answered": 1, "busy": 1, "declined": 1}
+    [spoke] = [one for one in await office.attempts() if one["state"] == "answered"]
+    assert spoke["heard"]["agent_seen_at"]
+    assert spoke["heard"]["callee_seen_at"]
     requests = {one.sip_call_to: one for one in office.sip.dialed}
     assert len(office.sip.dialed) == len(requests) == 3
     for request in requests.values():

@@ -23,9 +23,11 @@ async function look(name, isOver) {
     const items = answer?.ok ? (await answer.json()).items : [];
     const mine = items.findLast((one) => one.name === name);
     if (isOver()) { return; }
-    if (mine) {
-      say("keeping", `${number.format(mine.kept)} / ${number.format(mine.leads)}`,
-        mine.leads ? mine.kept / mine.leads : 0);
+    if (mine?.leads) {
+      const figures = `${number.format(mine.kept)} / ${number.format(mine.leads)}`;
+      say("keeping", figures, mine.kept / mine.leads);
+    } else if (mine) {
+      say("reading", number.format(mine.read));
     }
     await new Promise((go) => { setTimeout(go, LOOK_MS); });
   }

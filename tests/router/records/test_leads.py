@@ -1,5 +1,8 @@
 """Lists in the database: whole or not there, each tenant's own."""
 
+import asyncio
+import threading
+
 import pytest
 import sqlalchemy as sa
 
@@ -99,6 +102,30 @@ async def test_one_list_of_a_tenant_is_active(leads: Leads) -> None:
     assert found is not None
     assert found.name == "two.csv"
     assert [one.active for one in await leads.lists("default")] == [False, True]
+
+
+async def test_an_import_tells_its_tenant_how_far_it_has_read_and_written(leads: Leads) -> None:
+    raw = b"phone\n" + b"".join(b"+1312%d\n" % number for number in range(5_550_000, 5_552_500))
+    read, go_on = threading.Event(), threading.Event()
+    seen: list[tuple[str, int]] = []
+
+    def told(step: str, rows: int) -> None:
+        seen.append((step, rows))
+        if (step, rows) == ("read", 2_000):
+            read.set()
+            go_on.wait(60)
+
+    adding = asyncio.create_task(leads.add("default", "one.csv", raw, told))
+    await asyncio.to_thread(read.wait, 60)
+    during, theirs = await leads.imports("default"), await leads.imports("other")
+    go_on.set()
+    await adding
+
+    (one,) = during
+    assert (one.name, one.read, one.leads, one.kept) == ("one.csv", 2_000, 0, 0)
+    assert theirs == []
+    assert await leads.imports("default") == []
+    assert seen[-1] == ("kept", 2_500)
 
 
 async def test_a_list_is_deleted_with_its_leads(leads: Leads, store: Store) -> None:
