@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from router.records.entries import Raised
+from router.records.hooks import Hook
 
 
 class Meaning(NamedTuple):
@@ -61,3 +62,19 @@ def shown(raised: Sequence[Raised]) -> list[dict[str, str]]:
         check = one.action.replace("_", " ")
         found.append({"level": level, "check": check, "said": f"{said}; {times}", "fix": fix})
     return found
+
+
+def of_hooks(known: Sequence[Hook], since: float) -> list[dict[str, str]]:
+    """Return, shown likewise, what was switched off from *since* on because it took nothing."""
+    fix = "see Webhooks, Outgoing; when it takes something again, switch it on"
+    return [
+        {
+            "level": "warning",
+            "check": "hook disabled",
+            "said": f"{hook.note or hook.id} is told nothing any more: it has "
+            + ("said that it is gone" if hook.disabled_because == "gone" else "failed for days"),
+            "fix": fix,
+        }
+        for hook in known
+        if hook.disabled_because in {"gone", "failing"} and (hook.disabled_at or 0.0) >= since
+    ]

@@ -4,7 +4,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from router.dashboard.alerts import MEANINGS, shown
+from router.dashboard.alerts import MEANINGS, of_hooks, shown
 from router.dashboard.pages import Visit
 from router.records.archive import CallFilter
 from router.records.entries import raised
@@ -19,6 +19,7 @@ async def overview(visit: Visit) -> Response:
     latest = await services.calls.page(CallFilter(tenant=tenant, is_open=False), None, ROWS)
     figures = await services.figures.of(tenant)
     alerts = await raised(services.store, tenant, figures.since, MEANINGS)
+    off = of_hooks(await services.hooks.all(tenant), figures.since)
     return visit.render(
         "overview.html",
         active=await visit.shown([row.cells() for row in active.rows], clear=False),
@@ -26,8 +27,8 @@ async def overview(visit: Visit) -> Response:
         latest=await visit.shown([row.cells() for row in latest.rows], clear=False),
         figures=figures,
         since=round(figures.since),
-        alerts=shown(alerts),
-        raised=sum(one.times for one in alerts),
+        alerts=[*shown(alerts), *off],
+        raised=sum(one.times for one in alerts) + len(off),
         warnings=services.checkups.shown(),
         now=services.clock(),
     )

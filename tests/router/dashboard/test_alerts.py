@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from router.dashboard.alerts import MEANINGS
 from router.metrics import Metrics
+from router.records.hooks import Recipient
 from router.records.journal import ALERTS, WATCH, Delivered
 from router.routing import Event
 from tests.router.api.rig import Rig, open_rig
@@ -55,6 +56,24 @@ async def test_an_alert_is_told_to_whoever_watches_and_what_is_none_is_not(rig: 
 
     assert answer.text.count("event: alert\n") == 1
     assert '"action":"given_up"' in answer.text
+
+
+async def test_a_hook_that_was_switched_off_because_it_is_gone_is_an_alert(rig: Rig) -> None:
+    hooks = rig.services.hooks
+    for note in ("CRM", "chat"):
+        await hooks.add("http://127.0.0.1:9/", ["call.ended"], note=note)
+    crm, chat = await hooks.all("default")
+    await hooks.settle(
+        Recipient(hook_id=crm.id, tenant="default", url="", secrets=()), [], gone=True
+    )
+    await hooks.change(chat.id, "default", disabled=True)
+    async with rig.client() as client:
+        await signed_in(rig, client, "viewer")
+        page = (await client.get("/")).text
+
+    assert "<b>1</b><span>alerts in 24 h</span>" in page
+    assert "CRM is told nothing any more: it has said that it is gone" in page
+    assert "chat is told" not in page
 
 
 async def test_the_question_is_answered_by_an_index_of_few_rows(tmp_path: Path) -> None:
