@@ -18,18 +18,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, Insert, MetaData, Update, create_engine, event
+from sqlalchemy import Connection, Insert, MetaData, Update
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-import router.migrations
+from router.engines import open_engine
 from router.errors import StoreUnavailable
+from router.schema import UPGRADE_WAIT_MS, upgrade
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -40,12 +37,7 @@ metadata = MetaData()
 DEADLINE_S = 2.0  # for a caller of `write` or `read`
 SOON_S = 0.01  # how long `write_soon` waits for a transaction to join
 MANY = 64  # brief writes of one transaction
-LOCK_WAIT_MS = 1500  # for another process's transaction
-UPGRADE_WAIT_MS = 20_000  # for another replica's upgrade
-UPGRADE_PAUSE_S = 0.05
-PAGES_KIB = 512
 POSTGRES_THREADS = 4
-MIGRATION_LOCK = 7462735  # any number, as long as every replica takes the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +68,7 @@ class Store:
 
     def __init__(self, url: str, *, note: Note = lambda _work, _took_s, _failure: None) -> None:
         self._note = note
-        self._engine = _engine(url)
+        self._engine = open_engine(url, threads=POSTGRES_THREADS, deadline_s=DEADLINE_S)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         threads = 1 if self.is_sqlite else POSTGRES_THREADS
         self._writers = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
@@ -383,52 +375,12 @@ class Store:
             file.close()
 
     def _open(self) -> None:
-        self._upgrade_in_turn()
+        upgrade(self._engine)
         if self.is_sqlite:
             self._here = self._engine.connect()
             self._quick = cast("sqlite3.Connection", self._here.connection.driver_connection)
             for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
                 self._quick.execute(f"PRAGMA {pragma}").close()
-
-    def _upgrade_in_turn(self) -> None:
-        """Upgrade, again for a while if another replica is in the way.
-
-        The first to open a SQLite file changes how it keeps its journal, and for that SQLite lets
-        the others fail at once instead of waiting for the lock.
-        """
-        last = time.monotonic() + UPGRADE_WAIT_MS / 1000
-        while True:
-            try:
-                return self._upgrade()
-            except OperationalError:
-                if not self.is_sqlite or time.monotonic() > last or not self._is_there():
-                    raise
-                time.sleep(UPGRADE_PAUSE_S)
-
-    def _is_there(self) -> bool:
-        database = self._engine.url.database
-        return database is not None and Path(database).is_file()
-
-    def _upgrade(self) -> None:
-        with self._engine.connect() as connection:
-            self._wait_for_lock(connection, UPGRADE_WAIT_MS)  # for replicas that start together
-            self._migrate(connection)
-            self._wait_for_lock(connection, LOCK_WAIT_MS)
-
-    def _wait_for_lock(self, connection: Connection, wait_ms: int) -> None:
-        driver: Any = connection.connection.driver_connection
-        if self.is_sqlite:
-            driver.execute(f"PRAGMA busy_timeout={wait_ms}").close()
-
-    def _migrate(self, connection: Connection) -> None:
-        with connection.begin():
-            if not self.is_sqlite:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-            config = Config()
-            folder = Path(router.migrations.__file__).parent
-            config.set_main_option("script_location", str(folder))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
 
     def _close(self) -> None:
         self._writers.shutdown()
@@ -446,44 +398,3 @@ def _is_passing(exc: Exception) -> bool:
         return isinstance(exc, DBAPIError) and exc.connection_invalidated
     code = getattr(exc.orig, "sqlite_errorcode", None)
     return code != sqlite3.SQLITE_ERROR  # which is a statement that makes no sense
-
-
-def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        return create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
-            pool_pre_ping=True,
-            pool_size=POSTGRES_THREADS + 2,
-            connect_args={
-                "connect_timeout": int(DEADLINE_S),
-                "options": f"-c statement_timeout={int(DEADLINE_S * 1000)}",
-            },
-        )
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def _connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions begin where `_begin` says
-        # WAL: readers never wait for the writer. NORMAL: a committed row survives the death of
-        # the process; a power cut may lose the last few, which the election in the room covers.
-        # Each connection keeps pages of its own, 2 MiB by default; the system has them as well.
-        pragmas = (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            f"busy_timeout={LOCK_WAIT_MS}",
-            f"cache_size=-{PAGES_KIB}",
-        )
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # The write lock comes first: two processes could otherwise both read, and only then find
-        # that one of them may write.
-        reads_only = connection.get_execution_options().get("reads_only", False)
-        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
-
-    return engine

@@ -87,7 +87,6 @@ async def egress(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
     with PersonaApi({DID.removeprefix("+"): document(DID, record=record)}) as api:
         settings: dict[str, Any] = {
             "persona_api_base": api.url,
-            "dispatch_timeout_s": 3.0,
             "port": 8080,
         }
         async with started(tmp_path, **settings, **changed) as running:

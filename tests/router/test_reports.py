@@ -36,7 +36,7 @@ from tests.router.test_app import Running, ringing, started
 from tests.samples import KEY, SECRET
 
 CALL = "c0ffee"
-PORT: dict[str, Any] = {"port": 8080, "dispatch_timeout_s": 3.0}
+PORT: dict[str, Any] = {"port": 8080}
 
 
 @pytest.fixture
