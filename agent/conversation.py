@@ -33,7 +33,6 @@ from livekit.agents.voice.room_io import (
 
 from agent import instructions, job, machines, speech, tools
 from agent.errors import ToolUnavailable, TransferFailed
-from agent.facts import Facts
 from agent.limits import MAX_ASKS, Limits
 from agent.minutes import Minutes, answered, note_applied
 from agent.opening import Opening
@@ -45,6 +44,7 @@ from agent.speech.prepared import Prepared
 from agent.stages import Stages
 from agent.wording import goodbye
 from personas.contract import ATTRIBUTE_FIRST_WORD, ATTRIBUTE_ORIGIN, ATTRIBUTE_VERSION
+from personas.facts import Facts
 from personas.options import TransferTarget
 from personas.reports import Problem, Turn
 from personas.tools import RECORD

@@ -8,8 +8,8 @@ from livekit.agents.utils import http_context
 from pydantic import BaseModel
 
 from agent import job, tools
-from agent.facts import Facts
 from agent.report import NoReporter
+from personas.facts import Facts
 from personas.options import PersonaOptions, TransferTarget
 
 

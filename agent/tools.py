@@ -17,10 +17,11 @@ import structlog
 from livekit.agents import RunContext, StopResponse, function_tool, llm
 from pydantic import Field
 
-from agent import job, local_time
+from agent import job
 from agent.errors import ToolUnavailable, TransferFailed
-from agent.facts import DEFAULT_CATEGORY, Facts, KnownFact
 from agent.report import Reporter
+from personas import local_time
+from personas.facts import NOTHING_YET, Facts, read_back, write_down
 from personas.options import HttpTool, PersonaOptions, TransferTarget
 from personas.reports import Fact, ToolCall
 from personas.tools import (
@@ -31,13 +32,13 @@ from personas.tools import (
     Offer,
     Unmet,
     offer,
+    unknown_target,
 )
 
 log = structlog.get_logger(__name__)
 
 ROUTER_TOOL_TIMEOUT_S: Final = 8.0
 ROUTER_MARGIN_S: Final = 2.0  # beside what the HTTP request of a tool may take
-MAX_INFORMATION_CHARS: Final = 4_000
 CAMPAIGN_LAYOUT: Final = "campaign call"
 
 FAILED: Final = "That did not work. Say so, and go on without it."
@@ -177,14 +178,13 @@ def _share_information(desk: Desk) -> llm.Tool:
         return await desk.use("share_information", keep(information, category))
 
     async def keep(information: str, category: str) -> str:
-        words = " ".join(information.split())[:MAX_INFORMATION_CHARS]
-        if not words:
-            return "There was nothing to write down."
-        known = category if category in desk.options.categories else DEFAULT_CATEGORY
-        if not desk.facts.note(KnownFact(known, words)):
-            return "That was written down already."
-        await desk.reporter.keep(Fact(id=uuid.uuid4().hex[:16], category=known, information=words))
-        return "Written down."
+        new, words = write_down(desk.facts, information, category, desk.options.categories)
+        if new is not None:
+            told = Fact(
+                id=uuid.uuid4().hex[:16], category=new.category, information=new.information
+            )
+            await desk.reporter.keep(told)
+        return words
 
     return function_tool(share_information)
 
@@ -207,10 +207,7 @@ def _get_shared_information(desk: Desk) -> llm.Tool:
         return await desk.use("get_shared_information", recall(category, limit))
 
     async def recall(category: str | None, limit: int) -> str:
-        lines = [
-            f"- {fact.information} ({fact.category})"
-            for fact in desk.facts.matching(category, limit)
-        ]
+        lines = read_back(desk.facts, category, limit)
         if desk.options.remember:
             try:
                 arguments = {"category": category, "limit": limit}
@@ -219,7 +216,7 @@ def _get_shared_information(desk: Desk) -> llm.Tool:
                 lines.append("What was told in earlier calls cannot be read at the moment.")
             else:
                 lines.extend(line for line in earlier.splitlines() if line not in lines)
-        return "\n".join(lines) or "Nothing has been written down yet."
+        return "\n".join(lines) or NOTHING_YET
 
     return function_tool(get_shared_information)
 
@@ -236,9 +233,7 @@ def _get_current_time(desk: Desk) -> llm.Tool:
         return await desk.use("get_current_time", tell())
 
     async def tell() -> str:
-        now = desk.now()
-        zone = local_time.zone_for(desk.options.timezone, desk.other_side, now)
-        return f"It is {local_time.spoken_time(now, zone)}."
+        return local_time.told(desk.now(), desk.options.timezone, desk.other_side)
 
     return function_tool(get_current_time)
 
@@ -292,7 +287,7 @@ def _transfer_call(desk: Desk) -> llm.Tool:
     async def transfer(context: RunContext[None], name: str) -> str:
         target = targets.get(name.strip().casefold())
         if target is None:
-            raise ToolUnavailable(f"You can put callers through to these only: {', '.join(names)}.")
+            raise ToolUnavailable(unknown_target(names))
         await context.wait_for_playout()
         await desk.line.transfer(target)
         raise StopResponse

@@ -1,7 +1,7 @@
 """Which tools a persona may use on a call. Pure; the agent offers by it, and the router refuses."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -14,6 +14,11 @@ RECORD: Final = "record_call"  # by the agent itself: no model may use it
 BUILT_IN_TOOLS: Final = (*DEFAULT_TOOLS, TRANSFER_TOOL, *CALENDAR_TOOLS, DO_NOT_CALL_TOOL)
 #: Those that the router runs whatever the persona; HTTP tools, it runs all.
 RUN_BY_ROUTER: Final = frozenset({*CALENDAR_TOOLS, DO_NOT_CALL_TOOL})
+
+
+def unknown_target(names: Sequence[str]) -> str:
+    """Say to the model that callers can be put through to *names* and to nobody else."""
+    return f"You can put callers through to these only: {', '.join(names)}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from router.records.claims import Claims
 from router.records.do_not_call import DoNotCall
 from router.records.recollection import CallAbout, Recollection, ToldFact
 from router.settings import RouterSettings
+from router.tools.by_agent import try_out
 from router.tools.calcom import CalCom
 from router.tools.calendars import CalendarPort, CalendarTools, booking_of
 from router.tools.http_tools import Hosts, HttpTools
@@ -79,9 +80,17 @@ class CallToolbox:
     ) -> str:
         """Run one tool for a call from a hidden number that is none, and keep nothing of it.
 
+        Tools that agents run themselves say what they would.
+
         Raises:
             ToolRefused, StoreUnavailable: as ``run``.
         """
+        options, _ = read_options(persona.document)
+        if name in offer(options, direction="inbound").built_in:
+            goodbye, at = persona.closing_message, datetime.now(UTC)
+            words = try_out(name, arguments, options=options, goodbye=goodbye, at=at)
+            if words is not None:
+                return words
         ports = {key: RehearsedCalendar(port) for key, port in self.calendars.ports.items()}
         looking = replace(self, calendars=CalendarTools(ports=ports))
         about = CallAbout("inbound", None, None, ended=False, tenant=tenant)

@@ -34,7 +34,7 @@ class Outcome(BaseModel):
 async def try_tool(ask: Ask) -> Response:
     """Run a tool as it would be in a call from a hidden number; nothing is booked or written down.
 
-    What an HTTP tool asks is asked for real.
+    What an HTTP tool asks is asked for real. Tools of the agent say what the model would hear.
     """
     services, tried = ask.services, ask.body
     persona = services.lookup.house_persona
@@ -51,7 +51,7 @@ async def try_tool(ask: Ask) -> Response:
         )
     except ToolRefused as exc:
         if exc.status == 404:  # noqa: PLR2004
-            fix = "the persona has no such tool, or the agent runs it itself"
+            fix = "the persona has no such tool"
             raise RequestRefused("no_such_tool", status=404, fix=fix) from None
         return JSONResponse({"ok": False, "result": exc.reason})
     return JSONResponse({"ok": True, "result": result})

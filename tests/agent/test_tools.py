@@ -11,10 +11,10 @@ from livekit.agents import Agent, AgentSession, llm
 from livekit.agents.voice.run_result import RunResult
 
 from agent import job
-from agent.facts import Facts
 from agent.speech.scripted import ScriptedLLM
 from agent.tools import offer_for, tools_for
 from personas.contract import CallConfig, Origin, Report
+from personas.facts import Facts
 from personas.model import Persona
 from personas.sources.files import shipped
 from tests.agent.fakes import FakeLine, FakeReporter

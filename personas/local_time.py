@@ -33,6 +33,11 @@ def spoken_time(at: datetime, zone: ZoneInfo) -> str:
     return f"{day}, {local:%H:%M} {part} ({place.replace('_', ' ')})"
 
 
+def told(at: datetime, home: str | None, number: str | None) -> str:
+    """Say what *at* is, to a model that asked; *home* and *number* as for ``zone_for``."""
+    return f"It is {spoken_time(at, zone_for(home, number, at))}."
+
+
 def now() -> datetime:
     """Read the clock."""
     return datetime.now(UTC)

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agent.local_time import spoken_time, zone_for
+from personas.local_time import spoken_time, zone_for
 
 SUMMER = datetime(2026, 7, 4, 12, 0, tzinfo=UTC)
 WINTER = datetime(2026, 1, 4, 3, 0, tzinfo=UTC)
