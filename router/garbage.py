@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-EVERY_S: Final = 0.25
+EVERY_S: Final = 1.0
 ENOUGH: Final = 700  # new objects that are worth a look; the interpreter's own number
 YOUNG_TURNS: Final = 10  # looks at what is new, for one at what those have left
 WHOLE_S: Final = 600.0  # between looks at everything, which take tens of milliseconds

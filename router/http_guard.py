@@ -206,7 +206,6 @@ class GuardedProtocol(HttpToolsProtocol):
         """Take in a piece."""
         plain = plain_request.read(data, self._direct) if self._rests() else None
         if plain is not None:
-            self._unset_keepalive_if_required()
             whole = _Whole(self, self._direct[plain.path], plain.headers, plain.body)
             whole.more_body = False
             self.cycle = cycle = cast("RequestResponseCycle", whole)
@@ -233,6 +232,30 @@ class GuardedProtocol(HttpToolsProtocol):
             return self.scope is None
         cycle = self.cycle
         return cycle is self._whole and cycle.response_complete and cycle.scope is self.scope
+
+    def on_response_complete(self) -> None:
+        """Go on after an answer: with what waits, or with waiting for a next request.
+
+        The timer for that runs on while requests come, or each would make one and stop another.
+        """
+        if self.pipeline or self.timeout_keep_alive_task is None or self.transport.is_closing():
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if nothing came for as long as it may stay open."""
+        self.timeout_keep_alive_task = None
+        if not self.idle:
+            return  # the answer begins anew
+        left_s = self.heard_at + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                left_s, self.timeout_keep_alive_handler
+            )
+        else:
+            super().timeout_keep_alive_handler()
 
     def on_headers_complete(self) -> None:
         """Begin a request."""

@@ -3,12 +3,14 @@
 Names and labels are part of the interface: docs/metrics.md lists them, and a test compares it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from personas.breaker import BREAKER_STATES, BreakerState
 from personas.contract import Source
@@ -62,6 +64,34 @@ class ByLabel(dict[str, _M]):
         return series
 
 
+class Counts(Collector):
+    """A counter by one label that the event loop alone counts.
+
+    A delivery is counted twice: prometheus' own counters, with their locks, took a twentieth of
+    its processor time.
+    """
+
+    def __init__(self, name: str, meaning: str, label: str, values: Sequence[str]) -> None:
+        self._described = name, meaning
+        self._label = label
+        self.by_value = dict.fromkeys(values, 0)
+
+    def inc(self, value: str) -> None:
+        """Count one more."""
+        self.by_value[value] = self.by_value.get(value, 0) + 1
+
+    def describe(self) -> Iterator[CounterMetricFamily]:
+        """Give what is to be told from other metrics."""
+        yield CounterMetricFamily(*self._described, labels=[self._label])
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Give what was counted."""
+        (family,) = self.describe()
+        for value, count in list(self.by_value.items()):
+            family.add_metric([value], count)
+        yield family
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
     """A metric as its documentation has it."""
@@ -90,7 +120,7 @@ class Metrics:
     # ---- what there is ----
 
     def _deliveries(self) -> None:
-        self.deliveries = self._counters(
+        self.deliveries = self._counts(
             "deliveries",
             "Webhook deliveries by what became of them.",
             "verdict",
@@ -105,7 +135,7 @@ class Metrics:
         self.refused_at = self._gauge(
             "refused_timestamp_seconds", "When a delivery was last refused, by reason.", "reason"
         )
-        self.events = self._counters("events", "Verified events by name.", "event")
+        self.events = self._counts("events", "Verified events by name.", "event")
         self.in_flight = self._gauge("deliveries_in_flight", "Deliveries that are being answered.")
         self.waiting = self._gauge(
             "deliveries_waiting", "Deliveries that wait for a place to be answered."
@@ -363,6 +393,13 @@ class Metrics:
             counters[value].inc(0)
         return counters
 
+    def _counts(self, name: str, meaning: str, label: str, values: Sequence[str] = ()) -> Counts:
+        """Make a counter as ``_counters`` does, for what every delivery counts."""
+        described = self._described(name, "counter", meaning, [label], values)
+        counts = Counts(described, meaning, label, values)
+        self.registry.register(counts)
+        return counts
+
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
         described = self._described(name, "gauge", meaning, labels)
         return Gauge(described, meaning, labels, registry=self.registry)
@@ -383,7 +420,7 @@ class Metrics:
 
     def count_event(self, name: str) -> None:
         """Count one verified event."""
-        self.events[name if name in KNOWN_EVENTS else "other"].inc()
+        self.events.inc(name if name in KNOWN_EVENTS else "other")
 
     def note_request(self, outcome: str, took_s: float) -> None:
         """Count one request to the persona API."""

@@ -89,7 +89,7 @@ async def _answered(services: Services, came: _Verified, call: Call) -> Answer:
     try:
         if not gate.enter() and (again_in_s := await gate.wait()):
             metrics.count_event(event.name)
-            metrics.deliveries["put_off"].inc()
+            metrics.deliveries.inc("put_off")
             return again(again_in_s)
         began = time.perf_counter()
         try:
@@ -111,7 +111,7 @@ def _done(
 ) -> Answer:
     event = came.event
     services.metrics.count_event(event.name)
-    services.metrics.deliveries[outcome.verdict].inc()
+    services.metrics.deliveries.inc(outcome.verdict)
     services.tally.delivered(event)
     if event.name == "room_finished":
         services.calls.room_finished(event.room_sid)
@@ -131,7 +131,7 @@ def _crashed(services: Services, came: _Verified, exc: Exception) -> Answer:
     event = came.event
     log.error("delivery.crashed", event_id=event.event_id, exc_info=exc)
     services.metrics.count_event(event.name)
-    services.metrics.deliveries["crashed"].inc()
+    services.metrics.deliveries.inc("crashed")
     because = "a defect of ours; the log has more"
     services.journal.note(Delivered(came.received_at, 503, "crashed", because, event=event))
     return again(1.0)
@@ -153,7 +153,7 @@ def _refused(services: Services, exc: DeliveryRefused, received_at: float) -> An
     log.warning("delivery.refused", reason=exc.reason, status=exc.status)
     metrics.refused[exc.reason].inc()
     metrics.refused_at.labels(exc.reason).set(services.clock())
-    metrics.deliveries["refused"].inc()
+    metrics.deliveries.inc("refused")
     services.journal.note_refused(received_at, exc)
     return BY_STATUS[exc.status]
 

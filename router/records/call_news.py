@@ -55,11 +55,13 @@ def shared(
     ]
 
 
-def ended(before: Mapping[str, Any], columns: Mapping[str, Any]) -> Happened | None:
-    """Return what is to be told when *columns* close a record, or make its end certain."""
-    record = {**before, **columns}
+def ended(before: Any, record: Mapping[str, Any]) -> Happened | None:
+    """Return what is to be told when *record* closes, or its end becomes certain.
+
+    *before* is its row as it was.
+    """
     ended_at, by = record["ended_at"], record["closed_by"]
-    if ended_at is None or (before["ended_at"] is not None and before["closed_by"] == by):
+    if ended_at is None or (before.ended_at is not None and before.closed_by == by):
         return None
     return Happened(
         type="call.ended",

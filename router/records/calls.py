@@ -63,6 +63,22 @@ _ONCE: Final = ("room", "room_sid", "sip_call_id", "caller", "dialed_number", "t
 _OF_CALL: Final = ("language", "started_at", "direction", "campaign_id", "lead_id", "tenant")
 _PERSONA: Final = ("persona_name", "persona_version", "persona_origin", "persona_because")
 
+# To build a question takes longer than to answer it.
+_OPEN: Final = (
+    sa.select(calls.c.call_id, calls.c.room_sid)
+    .where(calls.c.ended_at.is_(None))
+    .order_by(calls.c.call_id)  # the same order everywhere: nobody waits in a circle
+    .with_for_update()
+)
+_OPEN_OF: Final = _OPEN.where(calls.c.call_id.in_(sa.bindparam("call_ids", expanding=True)))
+_OPEN_IN: Final = _OPEN.where(calls.c.room_sid.in_(sa.bindparam("room_sids", expanding=True)))
+_TOLD_OF: Final = sa.select(events.c.call_id, events.c.attempt, events.c.body).where(
+    events.c.call_id.in_(sa.bindparam("call_ids", expanding=True)), events.c.kind.in_(KINDS)
+)
+_RECORDS_OF: Final = sa.select(calls).where(
+    calls.c.call_id.in_(sa.bindparam("call_ids", expanding=True))
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatched:
@@ -124,9 +140,8 @@ class Calls(Archive):
         self._new_call = (
             self._dialect.insert(calls).on_conflict_do_nothing().returning(calls.c.call_id)
         )
-        self._new_event = (
-            self._dialect.insert(events).on_conflict_do_nothing().returning(events.c.seq)
-        )
+        self._own_event = self._dialect.insert(events).on_conflict_do_nothing()
+        self._new_event = self._own_event.returning(events.c.seq)
         self._new_fact = self._dialect.insert(facts).on_conflict_do_nothing()
         self._finished: dict[str, float] = {}  # rooms that are to be looked at, and when they ended
 
@@ -181,8 +196,7 @@ class Calls(Archive):
     def _end(
         self, connection: sa.Connection, call_ids: Collection[str], because: str, at: float
     ) -> list[Turned]:
-        still_open = _open_calls(calls.c.call_id.in_(list(call_ids)))
-        found = connection.execute(still_open).all()
+        found = connection.execute(_OPEN_OF, {"call_ids": list(call_ids)}).all()
         return self._close(connection, {row.call_id: (because, at) for row in found})
 
     def room_finished(self, room_sid: str) -> None:
@@ -350,7 +364,7 @@ class Calls(Archive):
         return {"qualification": connection.execute(latest).scalar_one()[:200]}
 
     def _close_rooms(self, connection: sa.Connection, rooms: Mapping[str, float]) -> list[Turned]:
-        found = connection.execute(_open_calls(calls.c.room_sid.in_(list(rooms)))).all()
+        found = connection.execute(_OPEN_IN, {"room_sids": list(rooms)}).all()
         ends = {row.call_id: ("the room was closed", rooms[row.room_sid]) for row in found}
         return self._close(connection, ends)
 
@@ -370,7 +384,7 @@ class Calls(Archive):
             | {"attempt": ROUTER}
             for call_id, (because, at) in ends.items()
         ]
-        connection.execute(self._new_event, rows)
+        connection.execute(self._own_event, rows)
         turned = self._summarise(connection, {call_id: {} for call_id in ends})
         announce(connection, ends_of(turned), self._clock())
         return turned
@@ -387,17 +401,12 @@ class Calls(Archive):
         """
         notices = list(along)
         told: dict[str, list[tuple[int, AnyCallEvent]]] = {call_id: [] for call_id in more}
-        found = connection.execute(
-            sa.select(events.c.call_id, events.c.attempt, events.c.body).where(
-                events.c.call_id.in_(list(more)), events.c.kind.in_(KINDS)
-            )
-        )
-        for row in found:
+        of = {"call_ids": list(more)}
+        for row in connection.execute(_TOLD_OF, of):
             told[row.call_id].append((row.attempt, read_event(row.body)))
-        records = sa.select(calls).where(calls.c.call_id.in_(list(more)))
         changed: dict[tuple[str, ...], list[dict[str, Any]]] = {}  # by which columns change
         turned = []
-        for before in connection.execute(records).all():
+        for before in connection.execute(_RECORDS_OF, of).all():
             call_id = before.call_id
             columns = {**told_together(told[call_id]), **more[call_id]}
             columns |= ring(before, columns)
@@ -405,8 +414,9 @@ class Calls(Archive):
             if before.opened_by == "agent" and before.tenant == DEFAULT_TENANT:
                 numbers = columns.get("dialed_number"), columns.get("caller")
                 columns["tenant"] = self._tenant_of(*numbers)
-            note_rung(connection, {**before._mapping, **columns})  # noqa: SLF001 - documented
-            turned.append(turned_of(before, columns))
+            record = {**before._mapping, **columns}  # noqa: SLF001 - the way to a row's names
+            note_rung(connection, record)
+            turned.append(turned_of(before, record))
             new = {f"new_{name}": value for name, value in columns.items()}
             changed.setdefault(tuple(sorted(columns)), []).append({**new, "of_call": call_id})
             of_facts = {"caller": before.caller, "tenant": before.tenant}
@@ -443,16 +453,6 @@ class Calls(Archive):
                 "heard_at": new.heard_at,
             },
         )
-
-
-def _open_calls(which: sa.ColumnElement[bool]) -> sa.Select[tuple[str, str | None]]:
-    """Select, and lock, those of *which* that are open."""
-    return (
-        sa.select(calls.c.call_id, calls.c.room_sid)
-        .where(which, calls.c.ended_at.is_(None))
-        .order_by(calls.c.call_id)  # the same order everywhere: nobody waits in a circle
-        .with_for_update()
-    )
 
 
 def _not_written(error: StoreUnavailable) -> None:

@@ -93,17 +93,21 @@ class Happened:
         return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
+_LISTENING: Final = sa.select(hooks.c.id, hooks.c.tenant, hooks.c.events).where(
+    hooks.c.disabled_at.is_(None)
+)
+_LISTENING_OF: Final = _LISTENING.where(hooks.c.tenant.in_(sa.bindparam("tenants", expanding=True)))
+
+
 def announce(connection: sa.Connection, news: Sequence[Happened], now: float) -> None:
     """Note, within the transaction in which it happened, whom to tell of *news*."""
     if not news:
         return
-    wanted = sa.select(hooks.c.id, hooks.c.tenant, hooks.c.events).where(
-        hooks.c.disabled_at.is_(None)
-    )
     tenants = {one.tenant for one in news}
-    if EVERY_TENANT not in tenants:
-        wanted = wanted.where(hooks.c.tenant.in_(tenants))
-    listening = connection.execute(wanted).all()
+    if EVERY_TENANT in tenants:
+        listening = connection.execute(_LISTENING).all()
+    else:
+        listening = connection.execute(_LISTENING_OF, {"tenants": list(tenants)}).all()
     rows = [
         {
             "hook_id": hook.id,

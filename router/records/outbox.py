@@ -120,10 +120,13 @@ class Read:
     told: str | None  # JSON; None: there is none (any more)
 
 
+_NOTE: Final = sa.insert(outbox)
+
+
 def note(connection: sa.Connection, notices: Iterable[Notice]) -> None:
     """Write *notices* in the transaction of the change that they tell."""
     if rows := [notice.row() for notice in notices]:
-        connection.execute(sa.insert(outbox), rows)
+        connection.execute(_NOTE, rows)
 
 
 class Outbox:

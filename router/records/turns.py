@@ -87,14 +87,14 @@ def ring(before: Any, columns: Mapping[str, Any]) -> dict[str, float]:
     return {"ring_ms": round(max(0.0, answered_at - before.started_at) * 1000, 1)}
 
 
-def turned_of(before: Any, columns: Mapping[str, Any]) -> Turned:
-    """Return what a record says for the first time with *columns*."""
-    rang_ms = columns.get("ring_ms") if before.ring_ms is None else None
-    closed = before.ended_at is None and columns.get("ended_at") is not None
+def turned_of(before: Any, record: Mapping[str, Any]) -> Turned:
+    """Return what *record* says for the first time; *before*: its row as it was."""
+    rang_ms = record["ring_ms"] if before.ring_ms is None else None
+    closed = before.ended_at is None and record["ended_at"] is not None
     return Turned(
         rang_s=None if rang_ms is None else rang_ms / 1000,
-        disposition=columns["disposition"] if closed else None,
-        end=ended(before._mapping, columns),  # noqa: SLF001 - the documented way to a row's names
+        disposition=record["disposition"] if closed else None,
+        end=ended(before, record),
     )
 
 

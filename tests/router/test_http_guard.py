@@ -163,6 +163,26 @@ def delivery(room: str, *, content: bytes | None = None, length: int | None = No
     return head.encode() + content
 
 
+async def test_a_connection_is_kept_while_requests_come_and_closed_when_none_does(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as server:
+        server.uvicorn.config.timeout_keep_alive = 1
+        kept = await server.connect()
+        began = time.monotonic()
+        for n in range(6):
+            await kept.send(delivery(f"call-{n}"))
+            assert (await kept.answer())[0] == 200
+            await asyncio.sleep(0.3)
+        await kept.send(GET_HEALTH)
+        assert (await kept.answer())[0] == 200
+        answered = time.monotonic()
+
+        assert await kept.ended() == b""
+        assert answered - began > 1.5  # longer than it may be idle
+        assert time.monotonic() - answered > 0.9
+
+
 GET_HEALTH = b"GET /health HTTP/1.1\r\nHost: router\r\n\r\n"
 
 

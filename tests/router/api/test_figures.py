@@ -94,6 +94,7 @@ class Line:
         assert await self.deliver(gone, "Bearer forged") == 401
         await self.rig.services.calls.close_finished()
         await self.rig.services.do_not_call.add(CALLER, source="call")
+        await self.rig.services.journal.write()
         await self.rig.services.store.flush()
 
     async def samples(self) -> Samples:
