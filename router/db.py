@@ -31,6 +31,7 @@ from router.schema import UPGRADE_WAIT_MS, upgrade
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 Note = Callable[[str, float, str | None], None]
+Raw = Callable[[sqlite3.Connection], None]
 
 metadata = MetaData()
 
@@ -45,6 +46,7 @@ class _Write:
     work: Work[Any]
     done: Callable[[Any, Exception | None], None]  # called in the event loop
     brief: bool = False  # a row or two of a call
+    raw: Raw | None = None
 
 
 _Answer = tuple[Any, Exception | None]
@@ -125,17 +127,24 @@ class Store:
             self._commit([write])
         return await self._within_deadline("write", done, patient=patient)
 
-    def write_soon(self, work: Work[Any], failed: Callable[[StoreUnavailable], None]) -> None:
+    def write_soon(
+        self,
+        work: Work[Any],
+        failed: Callable[[StoreUnavailable], None],
+        *,
+        raw: Raw | None = None,
+    ) -> None:
         """Run *work*, which is brief, as ``write`` does, but up to ``SOON_S`` later.
 
         A later ``write`` to a SQLite store finds it done. *failed* is told if it could not be done.
+        *raw* is the same work as SQLite's driver does it, in a third of the time.
         """
 
         def told(_answer: object, error: Exception | None) -> None:
             if error is not None:
                 failed(StoreUnavailable(type(error).__name__))
 
-        write = _Write(work, told, brief=True)
+        write = _Write(work, told, brief=True, raw=raw)
         if not self.is_sqlite:
             self._commit([write])
             return
@@ -146,12 +155,11 @@ class Store:
             self._soon_timer = loop.call_later(SOON_S, self._commit_soon)
 
     def quick(
-        self, statement: Insert | Update, columns: Sequence[str], *, along: Insert | None = None
+        self, statement: Insert | Update, columns: Sequence[str]
     ) -> Callable[[Mapping[str, Any]], int | None]:
         """Return a function that does *statement* with a row of *columns* at once.
 
-        It gives the number of rows that were touched. *along* is done with it, or neither is; its
-        own parameters stand in the same row. ``None``: nothing was done, because another
+        It gives the number of rows that were touched. ``None``: nothing was done, because another
         connection is writing, the database is in trouble, or it is PostgreSQL. ``write`` then
         waits, or says what is wrong.
 
@@ -161,9 +169,7 @@ class Store:
         """
         if not self.is_sqlite:
             return lambda _row: None
-        dialect = sqlite.dialect(paramstyle="named")
-        text = str(statement.compile(dialect=dialect, column_keys=columns))
-        second = "" if along is None else str(along.compile(dialect=dialect))
+        text = sqlite_text(statement, columns)
 
         def tried(row: Mapping[str, Any]) -> int | None:
             if self._quick is None:
@@ -173,23 +179,7 @@ class Store:
             except sqlite3.Error:
                 return None
 
-        def tried_both(row: Mapping[str, Any]) -> int | None:
-            if self._quick is None:
-                return None
-            try:
-                self._quick.execute("BEGIN IMMEDIATE").close()
-                try:
-                    count = self._quick.execute(text, row).rowcount
-                    self._quick.execute(second, row).close()
-                    self._quick.execute("COMMIT").close()
-                except BaseException:
-                    self._quick.rollback()
-                    raise
-            except sqlite3.Error:
-                return None
-            return count
-
-        return tried if along is None else tried_both
+        return tried
 
     def quick_many(
         self, text: str, rows: Sequence[Sequence[Any]], *more: tuple[str, Sequence[Any]]
@@ -294,12 +284,19 @@ class Store:
         In a thread it would lock out the next calls' rows, which then came here too, and so on.
         """
         brief = list(itertools.islice(itertools.takewhile(lambda one: one.brief, writes), MANY))
-        answers = self.at_once(lambda c: [one.work(c) for one in brief]) if brief else None
+        answers = (
+            self.at_once(lambda c: [self._briefly(one, c) for one in brief]) if brief else None
+        )
         if answers is None:
             return writes
         for write, answer in zip(brief, answers, strict=True):
             write.done(answer, None)
         return writes[len(brief) :]
+
+    def _briefly(self, write: _Write, connection: Connection) -> Any:
+        if write.raw is None or self._quick is None:
+            return write.work(connection)
+        return write.raw(self._quick)  # which is under *connection*, in its transaction
 
     def _commit(self, writes: Sequence[_Write]) -> None:
         """Have a thread do *writes* in one transaction."""
@@ -390,6 +387,11 @@ class Store:
         if self._here is not None:
             self._here.close()
         self._engine.dispose()
+
+
+def sqlite_text(statement: Insert | Update, columns: Sequence[str] = ()) -> str:
+    """Return *statement* as SQLite's driver takes it, with a named parameter for each value."""
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="named"), column_keys=columns))
 
 
 def _is_passing(exc: Exception) -> bool:

@@ -6,6 +6,7 @@ and what the record says of the call is made anew from all of its events.
 
 import asyncio
 import itertools
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from personas.reports import (
     FactEvent,
     read_event,
 )
-from router.db import Store
+from router.db import Store, sqlite_text
 from router.errors import StoreUnavailable
 from router.principals import DEFAULT_TENANT
 from router.records.archive import Archive
@@ -33,7 +34,7 @@ from router.records.call_tables import calls, events, facts
 from router.records.claims import claims
 from router.records.erasures import was_erased
 from router.records.notices import announce
-from router.records.outbox import WRITTEN, Notice, note, outbox
+from router.records.outbox import NOTE_TEXT, Notice, note
 from router.records.retention import delete_calls
 from router.records.rung import note_rung
 from router.records.summary import KINDS
@@ -132,11 +133,8 @@ class Calls(Archive):
         self._tenant_of = tenant_of
         self._dialect = sqlite if store.is_sqlite else postgresql
         self._begin = self._begin_statement()
-        self._note_one = sa.insert(outbox).values(
-            {name: sa.bindparam(f"notice_{name}") for name in WRITTEN}
-        )
         columns = [column.name for column in calls.c]
-        self._quick_begin = store.quick(self._begin, columns, along=self._note_one)
+        self._begin_text = sqlite_text(self._begin, columns) if store.is_sqlite else ""
         self._new_call = (
             self._dialect.insert(calls).on_conflict_do_nothing().returning(calls.c.call_id)
         )
@@ -157,15 +155,18 @@ class Calls(Archive):
         kind = "call.began" if call.attempt == 1 else "call.changed"
         notice = Notice.of(
             kind, row["heard_at"], row["tenant"], call.call_id, direction=call.direction
-        ).row()
-        noted = {f"notice_{name}": value for name, value in notice.items()}
-        if self._quick_begin(row | noted) is None:
+        )
 
-            def begin(connection: sa.Connection) -> None:
-                connection.execute(self._begin, row)
-                connection.execute(self._note_one, noted)
+        def begin(connection: sa.Connection) -> None:
+            connection.execute(self._begin, row)
+            note(connection, [notice])
 
-            self._store.write_soon(begin, _not_written)
+        def raw(connection: sqlite3.Connection) -> None:
+            connection.execute(self._begin_text, row).close()
+            connection.execute(NOTE_TEXT, notice.row()).close()
+
+        # Calls that begin together share a transaction, and the pages of nine indices.
+        self._store.write_soon(begin, _not_written, raw=raw)
 
     async def take(self, report: CallReport) -> int:
         """Store a report; return the highest seq up to which all events of the attempt are stored.

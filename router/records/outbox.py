@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 import sqlalchemy as sa
 from pydantic_core import to_json
 
-from router.db import Store, metadata
+from router.db import Store, metadata, sqlite_text
 from router.records.call_tables import calls, events
 
 T = TypeVar("T")
@@ -121,6 +121,8 @@ class Read:
 
 
 _NOTE: Final = sa.insert(outbox)
+#: One notice, as SQLite's driver takes it.
+NOTE_TEXT: Final = sqlite_text(_NOTE, WRITTEN)
 
 
 def note(connection: sa.Connection, notices: Iterable[Notice]) -> None:

@@ -346,6 +346,23 @@ async def test_what_is_brief_takes_no_thread_on_sqlite(store: Store) -> None:
     assert [one == here for one in made_in] == [store.is_sqlite, store.is_sqlite, False]
 
 
+async def test_what_is_written_soon_may_be_done_by_the_driver_alone(
+    store: Store, store_url: str
+) -> None:
+    def raw(connection: sqlite3.Connection) -> None:
+        connection.execute(_INSERT, ("by the driver",)).close()
+
+    store.write_soon(adding("by a thread"), not_written, raw=raw)
+    store.write_soon(adding("too"), not_written)
+    await store.flush()
+    first = await texts(store)
+    async with writing_elsewhere(store_url):
+        store.write_soon(adding("by a thread"), not_written, raw=raw)
+    await store.flush()
+
+    assert first == (["by the driver", "too"] if store.is_sqlite else ["by a thread", "too"])
+
+
 async def test_what_is_brief_is_done_though_another_process_writes(
     store: Store, store_url: str
 ) -> None:
