@@ -312,12 +312,12 @@ class Store:
 
     def _committed(self, writes: Sequence[_Write], answers: "Sequence[_Answer]") -> None:
         self._under_way -= 1
-        for write, (answer, error) in zip(writes, answers, strict=True):
-            write.done(answer, error)
         if self._waiting or (self._soon and self._soon_timer is None):
             self._commit_waiting()
         elif not self._under_way and not self._soon:
             self._idle.set()
+        for write, (answer, error) in zip(writes, answers, strict=True):
+            write.done(answer, error)
 
     # ---- in the threads ----
 

@@ -99,6 +99,7 @@ async def test_a_later_attempt_takes_over(
 
     assert line.most_at_once == 1  # the caller never heard two
     assert agent.attributes["persona.attempt"] == "2"
+    await until(lambda: events(worker, "election.lost"))
     assert len(events(worker, "election.lost")) == 1
     await until(lambda: events(worker, "call.ended"))
     assert [line["job_id"] for line in events(worker, "call.ended")] == [

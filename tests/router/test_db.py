@@ -352,15 +352,31 @@ async def test_what_is_written_soon_may_be_done_by_the_driver_alone(
     def raw(connection: sqlite3.Connection) -> None:
         connection.execute(_INSERT, ("by the driver",)).close()
 
-    store.write_soon(adding("by a thread"), not_written, raw=raw)
+    store.write_soon(adding("as usual"), not_written, raw=raw)
     store.write_soon(adding("too"), not_written)
     await store.flush()
     first = await texts(store)
     async with writing_elsewhere(store_url):
-        store.write_soon(adding("by a thread"), not_written, raw=raw)
+        store.write_soon(adding("in a thread"), not_written, raw=raw)
+        await asyncio.sleep(0.05)  # the loop has tried by then
     await store.flush()
 
-    assert first == (["by the driver", "too"] if store.is_sqlite else ["by a thread", "too"])
+    assert first == (["by the driver", "too"] if store.is_sqlite else ["as usual", "too"])
+    assert await texts(store) == sorted([*first, "in a thread"])
+
+
+async def test_who_is_told_of_a_failure_and_fails_holds_nobody_up(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    def defect(_error: StoreUnavailable) -> None:
+        raise ZeroDivisionError
+
+    await add(store, "twice")
+    store.write_soon(adding("twice"), defect)
+
+    async with asyncio.timeout(10):
+        await store.flush()
+    assert "ZeroDivisionError" in caplog.text
 
 
 async def test_what_is_brief_is_done_though_another_process_writes(

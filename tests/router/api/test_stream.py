@@ -196,7 +196,8 @@ def stream(feed: Feed, reader: Reader, **options: Any) -> EventStream:
 
 
 async def noted(feed: Feed, *calls: str) -> None:
-    made = [Notice.of("call.began", 0.0, "default", call_id) for call_id in calls]
+    now = feed.outbox._clock()  # what is old may be removed before it is read
+    made = [Notice.of("call.began", now, "default", call_id) for call_id in calls]
     await feed.outbox._store.write(lambda connection: note(connection, made))
 
 
