@@ -212,13 +212,8 @@ class Store:
         interpreter with each row, and while the loop is busy it waits half a millisecond to get it
         back, with the database locked: what a call needs could not be written at once meanwhile.
         """
-        if self._here is None:
-            return None
-        try:
-            with self._here.begin():
-                return work(self._here)
-        except Exception:  # noqa: BLE001  # who tries next says what is wrong
-            return None
+        self._commit_waiting()  # what came before is done before
+        return None if self._under_way else self._made(work)
 
     async def scrub(self) -> None:
         """Leave nothing of what was deleted in the database's files, as far as it lies with it.
@@ -260,6 +255,15 @@ class Store:
             raise StoreUnavailable(failure, passing=_is_passing(exc)) from exc
         finally:
             self._note(work, time.perf_counter() - began, failure)
+
+    def _made(self, work: Work[T]) -> T | None:
+        if self._here is None:
+            return None
+        try:
+            with self._here.begin():
+                return work(self._here)
+        except Exception:  # noqa: BLE001  # who tries next says what is wrong
+            return None
 
     def _commit_soon(self) -> None:
         self._soon_timer = None

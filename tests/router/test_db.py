@@ -327,6 +327,16 @@ async def test_a_defect_in_what_is_made_at_once_leaves_nothing_locked(store: Sto
     assert await texts(store) == ["later"]
 
 
+async def test_what_is_made_at_once_finds_what_was_to_be_written_soon(store: Store) -> None:
+    store.write_soon(adding("first"), not_written)
+
+    found = store.at_once(lambda c: list(c.execute(sa.select(notes)).scalars()))
+
+    assert found == (["first"] if store.is_sqlite else None)
+    await store.flush()
+    assert await texts(store) == ["first"]
+
+
 async def test_before_the_store_is_open_nothing_is_made_at_once(store_url: str) -> None:
     assert Store(store_url).at_once(adding("a")) is None
 
