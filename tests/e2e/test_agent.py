@@ -99,12 +99,12 @@ async def test_a_later_attempt_takes_over(
 
     assert line.most_at_once == 1  # the caller never heard two
     assert agent.attributes["persona.attempt"] == "2"
-    await until(lambda: events(worker, "election.lost"))
-    assert len(events(worker, "election.lost")) == 1
-    await until(lambda: events(worker, "call.ended"))
-    assert [line["job_id"] for line in events(worker, "call.ended")] == [
-        agent.identity.removeprefix("agent-")
-    ]
+    # It gives way when it sees its successor, who puts it out if it is slow to see.
+    await until(lambda: events(worker, "election.lost") or events(worker, "rival.removed"))
+    second = agent.identity.removeprefix("agent-")
+    await until(lambda: any(one["job_id"] == second for one in events(worker, "call.ended")))
+    for ended in events(worker, "call.ended"):
+        assert ended["job_id"] == second or ended["reason"] == "the room closed"
     assert is_calm(worker)
 
 
