@@ -288,9 +288,9 @@ class Store:
         In a thread it would lock out the next calls' rows, which then came here too, and so on.
         """
         brief = list(itertools.islice(itertools.takewhile(lambda one: one.brief, writes), MANY))
-        answers = (
-            self.at_once(lambda c: [self._briefly(one, c) for one in brief]) if brief else None
-        )
+        if not brief:
+            return writes
+        answers = self._made(lambda c: [self._briefly(one, c) for one in brief])
         if answers is None:
             return writes
         for write, answer in zip(brief, answers, strict=True):
