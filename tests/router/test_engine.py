@@ -92,6 +92,12 @@ class Desk:
             monotonic=self.clock,
         )
 
+    async def rings(self, engine: Engine) -> Attempt:
+        """Have one lead be called, who has not picked up yet."""
+        await engine.start("spring", mode="one")
+        await self.turns(engine)
+        return await self.only()
+
     async def turns(self, engine: Engine, count: int = 1, step_s: float = 1.0) -> None:
         """Let *engine* work, and what it has begun be done."""
         for _ in range(count):
@@ -196,9 +202,7 @@ async def test_busy_leads_are_called_again_and_others_are_not(desk: Desk) -> Non
 
 async def test_a_call_that_was_answered_is_seen_so_and_over_when_its_room_is(desk: Desk) -> None:
     engine = desk.engine()
-    await engine.start("spring", mode="one")
-    await desk.turns(engine)
-    attempt = await desk.only()
+    attempt = await desk.rings(engine)
     desk.line.show(attempt.room, callee="active")
 
     await desk.turns(engine)
@@ -222,9 +226,7 @@ async def test_when_no_agent_comes_nobody_was_called(desk: Desk) -> None:
 
 async def test_a_phone_that_rings_without_an_agent_is_hung_up(desk: Desk) -> None:
     engine = desk.engine()
-    await engine.start("spring", mode="one")
-    await desk.turns(engine)
-    attempt = await desk.only()
+    attempt = await desk.rings(engine)
     desk.line.show(attempt.room, agent=False)
     await desk.turns(engine, 4, step_s=4)
 
@@ -313,9 +315,7 @@ async def test_what_livekits_events_told_any_router_resolves_a_call_that_nobody_
 
 async def test_a_room_that_has_finished_is_over_though_livekit_does_not_answer(desk: Desk) -> None:
     engine = desk.engine()
-    await engine.start("spring", mode="one")
-    await desk.turns(engine)
-    attempt = await desk.only()
+    attempt = await desk.rings(engine)
     desk.line.show(attempt.room, callee="active")
     await desk.turns(engine)
     desk.line.away = True
@@ -331,9 +331,7 @@ async def test_a_room_that_has_finished_is_over_though_livekit_does_not_answer(d
 
 async def test_events_are_kept_while_the_database_is_away(desk: Desk, tmp_path: Path) -> None:
     engine = desk.engine()
-    await engine.start("spring", mode="one")
-    await desk.turns(engine)
-    attempt = await desk.only()
+    attempt = await desk.rings(engine)
     agent = Participant("PA_a", "agent-x", "AGENT", {})
     engine.noticed(event("participant_joined", attempt.room, agent))
     written = engine.attempts
@@ -399,9 +397,7 @@ async def test_what_is_hung_up_before_its_agent_dialed_is_hung_up_until_no_agent
     desk: Desk,
 ) -> None:
     engine = desk.engine()
-    await engine.start("spring", mode="one")
-    await desk.turns(engine)
-    attempt = await desk.only()
+    attempt = await desk.rings(engine)
     await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
     assert (await desk.only()).is_open
 
@@ -415,9 +411,7 @@ async def test_what_is_hung_up_before_its_agent_dialed_is_hung_up_until_no_agent
 
 async def test_an_agent_that_never_came_is_not_waited_for_after_hanging_up(desk: Desk) -> None:
     engine = desk.engine()
-    await engine.start("spring", mode="one")
-    await desk.turns(engine)
-    attempt = await desk.only()
+    attempt = await desk.rings(engine)
     await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
     desk.now += ORDER_S + ORDER_SLACK_S
 
@@ -430,9 +424,7 @@ async def test_what_an_agent_says_of_a_call_that_was_cut_off_is_that_it_was_canc
     desk: Desk,
 ) -> None:
     engine = desk.engine()
-    await engine.start("spring", mode="one")
-    await desk.turns(engine)
-    attempt = await desk.only()
+    attempt = await desk.rings(engine)
     await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
 
     await engine.heard(report(attempt.attempt_id, "uncertain"))
@@ -442,9 +434,7 @@ async def test_what_an_agent_says_of_a_call_that_was_cut_off_is_that_it_was_canc
 
 async def test_a_wish_to_hang_up_outlives_a_livekit_that_is_away(desk: Desk) -> None:
     engine = desk.engine()
-    await engine.start("spring", mode="one")
-    await desk.turns(engine)
-    attempt = await desk.only()
+    attempt = await desk.rings(engine)
     desk.line.show(attempt.room)
     desk.line.away = True
     await engine.dialer.hang_up(attempt.attempt_id, "an opt-out")
@@ -554,9 +544,7 @@ async def test_dials_that_are_over_are_counted_once(desk: Desk) -> None:
 
 async def test_a_phone_that_rings_is_hung_up_in_the_turn_after_an_opt_out(desk: Desk) -> None:
     engine = desk.engine()
-    await engine.start("spring", mode="one")
-    await desk.turns(engine)
-    attempt = await desk.only()
+    attempt = await desk.rings(engine)
     desk.line.show(attempt.room)
     await desk.turns(engine)
     assert desk.line.removed == []
